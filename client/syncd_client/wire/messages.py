@@ -1,0 +1,587 @@
+"""Every request, reply and event, one frozen class each.
+
+A request is sent as `{"id": n, "op": OP, "body": {...}}`; it is answered by any number of
+`{"id": n, "event": KIND, "body": {...}}` and exactly one `{"id": n, "ok": {...}}` or `{"id": n, "error": {...}}`.
+Paths and entry names are bytes (file names need not be UTF-8); everything else is text, numbers, lists and maps.
+Fields a reader does not know are ignored, fields with a default may be absent: that is how the protocol grows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+PROTOCOL = 1
+
+
+class Message:
+    """Base of all messages: `reply` names the class that answers a request, `op` its verb on the wire."""
+
+    __slots__ = ()
+
+
+class Request(Message):
+    """Base of the messages a client sends."""
+
+    __slots__ = ()
+    op: ClassVar[str]
+    reply: ClassVar[type[Message]]
+
+
+# --- what replies are made of -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorInfo(Message):
+    """A failure, in the words of errors.SyncdError: `code` from wire/errors.py; what, why, what to do next."""
+
+    code: str
+    what: str
+    why: str = ""
+    hint: str = ""
+    retry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo(Message):
+    """The execution that logs or uses; `config` and the rest are filled by the artifact model later."""
+
+    id: str
+    project: str = ""
+    name: str = ""
+    job_type: str = ""
+    group: str = ""
+    host: str = ""
+    user: str = ""
+    started: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt(Message):
+    """What pinning did: how many files, bytes; `ways` counts files per way (reflink, lease, link, copy, blob, none).
+
+    `gaps` says in words what remains unprotected; empty when nothing does.
+    """
+
+    files: int
+    bytes: int
+    entries: int = 0
+    ways: dict[str, int] = field(default_factory=dict)
+    gaps: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class JobInfo(Message):
+    """One piece of daemon work. `state` from the job table (docs/DESIGN.md), `kind` is "upload" or "download"."""
+
+    job: str
+    kind: str
+    state: str
+    project: str = ""
+    name: str = ""
+    type: str = ""
+    version: int | None = None
+    new_version: bool = True
+    digest: str = ""
+    bytes_total: int = 0
+    bytes_done: int = 0
+    bytes_stored: int = 0
+    files_total: int = 0
+    files_done: int = 0
+    attempt: int = 0
+    created: float = 0.0
+    updated: float = 0.0
+    root: bytes = b""
+    warnings: list[str] = field(default_factory=list)
+    error: ErrorInfo | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VersionInfo(Message):
+    """One committed version. `state` is COMMITTED or DELETED, `digest` hex, `files` counts entries that are files."""
+
+    project: str
+    name: str
+    type: str
+    version: int
+    digest: str
+    state: str = "COMMITTED"
+    aliases: list[str] = field(default_factory=list)
+    tags: list[str] = field(default_factory=list)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    description: str = ""
+    size: int = 0
+    files: int = 0
+    created: float = 0.0
+    run: str = ""
+    node: str = ""
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactInfo(Message):
+    """One named series of versions; `latest` is None while nothing is committed."""
+
+    project: str
+    name: str
+    type: str
+    versions: int = 0
+    latest: int | None = None
+    size: int = 0
+    updated: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class FileInfo(Message):
+    """One entry of a version; `type` is file, symlink, dir or reference; `mode` the nine permission bits."""
+
+    path: bytes
+    type: str
+    size: int = 0
+    mode: int = 0
+    digest: str = ""
+    target: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class TakenInfo(Message):
+    """One sub-directory a watch has turned into a version, and how sure it was that its writer had finished."""
+
+    path: bytes
+    state: str
+    job: str = ""
+    version: int | None = None
+    proof: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchInfo(Message):
+    """One watched directory: each new sub-directory of it becomes one version of `name`."""
+
+    directory: bytes
+    name: str
+    type: str
+    project: str = ""
+    settle: float = 5.0
+    done_marker: str = ""
+    proof: str = ""
+    pending: int = 0
+    taken: list[TakenInfo] = field(default_factory=list)
+    error: str = ""
+
+
+# --- requests and their replies -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Done(Message):
+    """Nothing more to say than: it is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome(Message):
+    """Answer to hello. `staging` is a directory of the daemon's own where new files may be written before add."""
+
+    protocol: int
+    version: str
+    features: list[str]
+    pid: int
+    node: str
+    project: str
+    remote: str
+    staging: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Hello(Request):
+    """The first message on every connection; nothing else is answered before it."""
+
+    op: ClassVar[str] = "hello"
+    reply: ClassVar[type[Message]] = Welcome
+    client: str
+    protocol: int = PROTOCOL
+    features: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Ping(Request):
+    """Is the daemon alive, loop and journal? Answered by Welcome's facts."""
+
+    op: ClassVar[str] = "ping"
+    reply: ClassVar[type[Message]] = Welcome
+
+
+@dataclass(frozen=True, slots=True)
+class AddFile(Request):
+    """Pin one regular file and put it into a draft under `name`. The draft is made by its first use.
+
+    `dev`, `ino`, `size` are what the client sees at `path`: another file there in the daemon's view is an error.
+    `policy` is "mutable" (pinned) or "immutable" (the caller promises). `overwrite` replaces an equal name.
+    """
+
+    op: ClassVar[str] = "add_file"
+    reply: ClassVar[type[Message]] = Receipt
+    draft: str
+    path: bytes
+    name: bytes
+    dev: int
+    ino: int
+    size: int
+    policy: str = "mutable"
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AddDir(Request):
+    """Pin everything below a directory; entries are named by their path below it, prefixed by `name`."""
+
+    op: ClassVar[str] = "add_dir"
+    reply: ClassVar[type[Message]] = Receipt
+    draft: str
+    path: bytes
+    name: bytes = b""
+    dev: int = 0
+    ino: int = 0
+    policy: str = "mutable"
+    merge: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DropDraft(Request):
+    """Forget a draft and its pins; a draft that was logged is not a draft any more and stays."""
+
+    op: ClassVar[str] = "drop_draft"
+    reply: ClassVar[type[Message]] = Done
+    draft: str
+
+
+@dataclass(frozen=True, slots=True)
+class Log(Request):
+    """Turn a draft into an upload job. Repeating it for the same draft returns the same job."""
+
+    op: ClassVar[str] = "log"
+    reply: ClassVar[type[Message]] = JobInfo
+    draft: str
+    name: str
+    type: str
+    project: str = ""
+    description: str = ""
+    metadata: dict[str, Any] = field(default_factory=dict)
+    aliases: list[str] = field(default_factory=list)
+    tags: list[str] = field(default_factory=list)
+    run: RunInfo | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ShowJob(Request):
+    """One job by its id."""
+
+    op: ClassVar[str] = "show_job"
+    reply: ClassVar[type[Message]] = JobInfo
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage(Message):
+    """A page of jobs, newest first; `next` continues, empty at the end."""
+
+    jobs: list[JobInfo]
+    next: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ListJobs(Request):
+    """Jobs, newest first; `open_only` leaves out those that ended."""
+
+    op: ClassVar[str] = "list_jobs"
+    reply: ClassVar[type[Message]] = JobPage
+    open_only: bool = False
+    after: str = ""
+    limit: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Waited(Message):
+    """The jobs that were waited for, each in an end state."""
+
+    jobs: list[JobInfo]
+
+
+@dataclass(frozen=True, slots=True)
+class Wait(Request):
+    """Answered when the jobs named (none: all that are open now) have ended; events "job" carry JobInfo meanwhile.
+
+    `timeout` in seconds (None: for ever) ends it with a timeout error; the jobs go on.
+    """
+
+    op: ClassVar[str] = "wait"
+    reply: ClassVar[type[Message]] = Waited
+    jobs: list[str] = field(default_factory=list)
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel(Request):
+    """Stop a job; bytes already stored become garbage, the pins are let go. An ended job is a conflict."""
+
+    op: ClassVar[str] = "cancel"
+    reply: ClassVar[type[Message]] = JobInfo
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
+class Use(Request):
+    """Resolve `ref` ("latest", "v3", an alias) and record the use by `run`, best effort.
+
+    While this daemon holds an uncommitted job for the artifact that could become `ref`, it waits for that job
+    (events "job"), at most `timeout` seconds. `type`, when not empty, must match.
+    """
+
+    op: ClassVar[str] = "use"
+    reply: ClassVar[type[Message]] = VersionInfo
+    name: str
+    ref: str = "latest"
+    project: str = ""
+    type: str = ""
+    run: RunInfo | None = None
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Show(Request):
+    """Resolve a version without recording a use and without waiting."""
+
+    op: ClassVar[str] = "show"
+    reply: ClassVar[type[Message]] = VersionInfo
+    name: str
+    ref: str = "latest"
+    project: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactPage(Message):
+    """A page of artifacts in order of project and name."""
+
+    artifacts: list[ArtifactInfo]
+    next: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ListArtifacts(Request):
+    """The artifacts of the remote; an empty project means all of them."""
+
+    op: ClassVar[str] = "list_artifacts"
+    reply: ClassVar[type[Message]] = ArtifactPage
+    project: str = ""
+    after: str = ""
+    limit: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class VersionPage(Message):
+    """A page of versions, newest first."""
+
+    versions: list[VersionInfo]
+    next: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ListVersions(Request):
+    """The versions of one artifact, newest first; deleted ones only when asked for."""
+
+    op: ClassVar[str] = "list_versions"
+    reply: ClassVar[type[Message]] = VersionPage
+    name: str
+    project: str = ""
+    deleted: bool = False
+    after: str = ""
+    limit: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class FilePage(Message):
+    """A page of entries in order of their path."""
+
+    files: list[FileInfo]
+    next: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class ListFiles(Request):
+    """The entries of a version after the path `after`."""
+
+    op: ClassVar[str] = "list_files"
+    reply: ClassVar[type[Message]] = FilePage
+    name: str
+    ref: str = "latest"
+    project: str = ""
+    after: bytes = b""
+    limit: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Get(Request):
+    """Start a job that restores a version below `root` (absolute); wait for it with Wait."""
+
+    op: ClassVar[str] = "get"
+    reply: ClassVar[type[Message]] = JobInfo
+    name: str
+    root: bytes
+    ref: str = "latest"
+    project: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport(Message):
+    """What verification read and what it found; `problems` is empty when all is well."""
+
+    version: VersionInfo
+    files: int
+    bytes: int
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Verify(Request):
+    """Compare a directory with a version (`root`), or without one read and hash every byte in the remote."""
+
+    op: ClassVar[str] = "verify"
+    reply: ClassVar[type[Message]] = VerifyReport
+    name: str
+    ref: str = "latest"
+    project: str = ""
+    root: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Remove(Request):
+    """Mark a version deleted in the log; no bytes are freed, Restore takes it back."""
+
+    op: ClassVar[str] = "remove"
+    reply: ClassVar[type[Message]] = VersionInfo
+    name: str
+    ref: str
+    project: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Restore(Request):
+    """Take a deletion back. `ref` must be a version (v3): a deleted version has no aliases."""
+
+    op: ClassVar[str] = "restore"
+    reply: ClassVar[type[Message]] = VersionInfo
+    name: str
+    ref: str
+    project: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StatusInfo(Message):
+    """The daemon at a glance. `jobs` counts open jobs per state, `pins` files per way, sizes in bytes."""
+
+    version: str
+    pid: int
+    node: str
+    started: float
+    remote: str
+    remote_state: str
+    chunker: str
+    jobs: dict[str, int]
+    queue_bytes: int
+    spool_bytes: int
+    memory_bytes: int
+    memory_budget: int
+    drafts: int
+    watches: int
+    pins: dict[str, int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Status(Request):
+    """Ask for StatusInfo."""
+
+    op: ClassVar[str] = "status"
+    reply: ClassVar[type[Message]] = StatusInfo
+
+
+@dataclass(frozen=True, slots=True)
+class AddWatch(Request):
+    """Watch a directory: each new sub-directory becomes one version, once it is complete.
+
+    Complete means: `done_marker` exists in it if one is named; else quiet for `settle` seconds and no file in
+    it open for writing (proved by read leases where the file system has them).
+    """
+
+    op: ClassVar[str] = "add_watch"
+    reply: ClassVar[type[Message]] = WatchInfo
+    directory: bytes
+    name: str
+    type: str
+    project: str = ""
+    settle: float = 5.0
+    done_marker: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchPage(Message):
+    """All watches."""
+
+    watches: list[WatchInfo]
+
+
+@dataclass(frozen=True, slots=True)
+class ListWatches(Request):
+    """Ask for all watches and what they have taken lately."""
+
+    op: ClassVar[str] = "list_watches"
+    reply: ClassVar[type[Message]] = WatchPage
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveWatch(Request):
+    """Stop watching a directory; versions already taken stay."""
+
+    op: ClassVar[str] = "remove_watch"
+    reply: ClassVar[type[Message]] = Done
+    directory: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe(Request):
+    """Events "job" for every change of every job until the client cancels or goes."""
+
+    op: ClassVar[str] = "subscribe"
+    reply: ClassVar[type[Message]] = Done
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequest(Request):
+    """Abandon the request with that id on this connection; it is answered by an error "cancelled"."""
+
+    op: ClassVar[str] = "cancel_request"
+    reply: ClassVar[type[Message]] = Done
+    request: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shutdown(Request):
+    """Drain and stop the daemon; open jobs go on at its next start."""
+
+    op: ClassVar[str] = "shutdown"
+    reply: ClassVar[type[Message]] = Done
+
+
+REQUESTS: dict[str, type[Request]] = {
+    cls.op: cls
+    for cls in (
+        Hello, Ping, AddFile, AddDir, DropDraft, Log, ShowJob, ListJobs, Wait, Cancel, Use, Show, ListArtifacts,
+        ListVersions, ListFiles, Get, Verify, Remove, Restore, Status, AddWatch, ListWatches, RemoveWatch,
+        Subscribe, CancelRequest, Shutdown,
+    )
+}  # fmt: skip
+"""Every verb of protocol 1; the house test holds PROTOCOL.md against it."""
+
+EVENTS: dict[str, type[Message]] = {"job": JobInfo}
+"""Event kinds and their bodies."""

@@ -1,0 +1,19 @@
+"""syncd: the background uploader for machine-learning artifacts. The map, top to bottom; imports only go down.
+
+commands      the daemon's own command line: serve, init, doctor, config
+daemon        composition root: settings -> objects -> one TaskGroup -> signals, readiness, drain
+settings      file + environment -> frozen Settings
+server | web  door 1: the unix socket (msgpack) | door 2: HTTP on loopback (page, metrics, health)
+service       the verbs a person could say
+engine        runs jobs: asks jobs.machine what next, starts the flow, journals the outcome
+watch | upload | download   the flows
+pin           the promise that logged bytes do not change
+repo | journal   what the bucket means | what this node promised
+store         bytes under names
+disk          durable verbs on local files
+lanes         the only door to threads
+format | jobs    pure: every byte in the bucket | a job's life as a table
+events, model, clock, errors, meter   what everybody may know
+"""
+
+__version__ = "0.1.0"

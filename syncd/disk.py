@@ -1,0 +1,195 @@
+"""Durable verbs on local files: the only place that writes, links, syncs and renames.
+
+Every verb but `restore_at` blocks and is called inside a lane. Paths are bytes. What "durable" takes is written here
+once: data fsynced before its name appears, the directory fsynced after. Verbs raise OSError as the kernel said it;
+the room that asked knows what the path meant and translates with `disk_error` (or to its own remote error).
+
+`Disk` is a class without state so that it can be handed in: crash tests wrap it and die in the n-th verb.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+
+import aiofiles
+
+from syncd.errors import LocalDisk, SyncdError
+from syncd.lanes import Lane
+from syncd.model.names import printable
+
+Buffer = bytes | bytearray | memoryview
+
+_FICLONE = 0x40049409
+_IOV_MAX = 1024
+_COPY_STEP = 16 << 20
+_CANNOT_COPY_IN_KERNEL = (errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM)
+
+
+class Disk:
+    """The verbs. Stateless; see the module docstring."""
+
+    def read_at(self, fd: int, offset: int, into: memoryview) -> int:
+        """Fill `into` from `offset`; return the bytes read, fewer only at the end of the file."""
+        done = 0
+        while done < len(into):
+            got = os.preadv(fd, [into[done:]], offset + done)
+            if got == 0:
+                break
+            done += got
+        return done
+
+    def write_new(self, path: bytes, parts: Sequence[Buffer], mode: int = 0o600) -> None:
+        """Create a file that must not exist, write it, fsync it. Its name is not durable yet: publish it."""
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+        try:
+            write_all(fd, parts)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def append(self, fd: int, parts: Sequence[Buffer]) -> None:
+        """Write at the descriptor's position; no fsync."""
+        write_all(fd, parts)
+
+    def rename(self, source: bytes, target: bytes) -> None:
+        """Move a synced file over `target` and make the new name durable."""
+        os.rename(source, target)
+        self.sync_directory(os.path.dirname(target))
+
+    def link(self, source: bytes, target: bytes) -> None:
+        """Give a synced file a second name that must be free (FileExistsError), durably. The put-if-absent of disks."""
+        os.link(source, target)
+        self.sync_directory(os.path.dirname(target))
+
+    def link_fd(self, fd: int, target: bytes) -> None:
+        """Give an open file a name; never by its path, which may be another file by now."""
+        handle = os.open(b"/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            # os.link follows the symlink in /proc only when src_dir_fd is given.
+            os.link(str(fd), target, src_dir_fd=handle, follow_symlinks=True)
+        finally:
+            os.close(handle)
+
+    def clone(self, fd: int, target: bytes) -> None:
+        """Make `target` (new) a reflink of an open file; OSError EOPNOTSUPP/EXDEV/EINVAL where there are none."""
+        out = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.ioctl(out, _FICLONE, fd)
+        except OSError:
+            os.unlink(target)
+            raise
+        finally:
+            os.close(out)
+
+    def copy(self, fd: int, target: bytes, size: int, start: int = 0) -> int:
+        """Copy bytes [start, size) of an open file to the same offsets of `target` (new); return the bytes copied.
+
+        Fewer than asked only when the source is shorter. No fsync; on OSError the half copy is removed.
+        """
+        out = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            return copy_range(fd, out, size, start)
+        except OSError:
+            with suppress(OSError):
+                os.unlink(target)
+            raise
+        finally:
+            os.close(out)
+
+    def sync(self, fd: int) -> None:
+        """Make an open file's data durable (fdatasync)."""
+        os.fdatasync(fd)
+
+    def sync_directory(self, path: bytes) -> None:
+        """Make the names in a directory durable."""
+        fd = os.open(path or b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def make_directory(self, path: bytes, mode: int = 0o700) -> None:
+        """Create a directory and its parents, each durably; existing ones are fine."""
+        if os.path.isdir(path):
+            return
+        parent = os.path.dirname(path)
+        if parent and parent != path:
+            self.make_directory(parent, mode)
+        try:
+            os.mkdir(path, mode)
+        except FileExistsError:
+            return
+        self.sync_directory(parent)
+
+    def remove(self, path: bytes) -> None:
+        """Unlink a file; one that is not there is no error."""
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+
+    async def restore_at(self, lane: Lane, path: bytes, offset: int, data: Buffer) -> None:
+        """Write into an existing file at an offset, on the lane's threads (restored files)."""
+        async with aiofiles.open(path, "r+b", buffering=0, executor=lane.executor) as file:
+            await file.seek(offset)
+            view = memoryview(data)
+            while view:
+                view = view[await file.write(view) :]
+
+
+def write_all(fd: int, parts: Sequence[Buffer]) -> None:
+    """writev every part, whatever the kernel takes at a time."""
+    queue = [memoryview(part).cast("B") for part in parts if len(part)]
+    while queue:
+        wrote = os.writev(fd, queue[:_IOV_MAX])
+        while queue and wrote >= len(queue[0]):
+            wrote -= len(queue.pop(0))
+        if wrote:
+            queue[0] = queue[0][wrote:]
+
+
+def copy_range(source: int, target: int, size: int, start: int = 0) -> int:
+    """Copy [start, size) between descriptors in the kernel where it can, else through a buffer; return bytes copied."""
+    done = start
+    in_kernel = True
+    while done < size:
+        step = min(_COPY_STEP, size - done)
+        if in_kernel:
+            try:
+                got = os.copy_file_range(source, target, step, done, done)
+            except OSError as error:
+                if error.errno not in _CANNOT_COPY_IN_KERNEL:
+                    raise
+                in_kernel = False
+                continue
+        else:
+            got = _copy_step(source, target, step, done)
+        if got == 0:
+            break
+        done += got
+    return done - start
+
+
+def _copy_step(source: int, target: int, step: int, offset: int) -> int:
+    piece = os.pread(source, step, offset)
+    view = memoryview(piece)
+    while view:
+        view = view[os.pwrite(target, view, offset + len(piece) - len(view)) :]
+    return len(piece)
+
+
+def disk_error(error: OSError, what: str, path: bytes = b"") -> SyncdError:
+    """Translate what the kernel said about one of this node's own paths into what the reader can do."""
+    hints = {
+        errno.ENOSPC: "free space on that file system",
+        errno.EDQUOT: "free space: the quota is used up",
+        errno.EROFS: "the file system is read-only: mount it writable or choose another directory",
+        errno.EACCES: "check owner and mode of the path",
+        errno.EPERM: "check owner and mode of the path",
+        errno.EMFILE: "raise the limit of open files (ulimit -n)",
+        errno.EIO: "the disk reports errors: check the kernel log",
+    }
+    name = f": {printable(path)}" if path else ""
+    return LocalDisk(f"{what}{name}", error.strerror or str(error), hints.get(error.errno or 0, ""))

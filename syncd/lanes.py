@@ -1,0 +1,84 @@
+"""The only door to threads.
+
+Blocking work (hashing, fsync, SQLite) runs in a *lane*: a small named pool with a fixed number of threads.
+Lanes are bounded, so a slow disk cannot breed threads; named, so a stack dump says who is busy; and a thread
+is never abandoned: cancelling a call waits for its thread to come back, then raises, so a buffer in use always
+has exactly one owner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Lane:
+    """A bounded pool of named threads.
+
+    Args:
+        name: prefix of the thread names, `syncd-<name>_0` ...
+        threads: how many calls run at once; further calls queue.
+    """
+
+    def __init__(self, name: str, threads: int = 1) -> None:
+        self.name = name
+        self.threads = threads
+        self.executor = ThreadPoolExecutor(threads, thread_name_prefix=f"syncd-{name}")
+
+    async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `call` in the lane and return what it returns; what it raises is raised here.
+
+        A cancelled caller waits until the call has really ended, then gets its CancelledError.
+        """
+        future = self.executor.submit(call, *args, **kwargs)
+        waiter = asyncio.wrap_future(future)
+        try:
+            return await asyncio.shield(waiter)
+        except asyncio.CancelledError:
+            if not future.cancel():
+                while not waiter.done():
+                    try:
+                        await asyncio.wait([waiter])
+                    except asyncio.CancelledError:
+                        continue
+                if not waiter.cancelled():
+                    waiter.exception()  # seen here: the cancellation outranks it
+            raise
+
+    def close(self) -> None:
+        """Wait for the calls that run, refuse new ones. May be repeated."""
+        self.executor.shutdown(wait=True, cancel_futures=True)
+
+
+class Sentinel:
+    """One long-lived named thread that loops until told to stop (the lease watcher needs one of its own).
+
+    Args:
+        name: thread name, `syncd-<name>`.
+        loop: called with the stop flag in the new thread; must return soon after the flag is set.
+    """
+
+    def __init__(self, name: str, loop: Callable[[threading.Event], None]) -> None:
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=loop, args=(self._stop,), name=f"syncd-{name}", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread; once only."""
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread still runs: the watchdog asks."""
+        return self._thread.is_alive()
+
+    def close(self) -> None:
+        """Set the stop flag and wait for the thread to end."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()

@@ -1,0 +1,165 @@
+"""What a person can be told about jobs, versions and the daemon: frozen answers of the service to both doors.
+
+Field for field the reply messages of the socket (a house test holds them together); the rooms below the doors do not
+know the wire.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorView:
+    """A failure in the words of SyncdError."""
+
+    code: str
+    what: str
+    why: str = ""
+    hint: str = ""
+    retry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptView:
+    """What pinning did: files, bytes, entries (with links and directories), files per way, what stays unprotected."""
+
+    files: int
+    bytes: int
+    entries: int = 0
+    ways: dict[str, int] = field(default_factory=dict)
+    gaps: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """One job: its state and progress in bytes and files; `bytes_stored` is what was sent after dedup."""
+
+    job: str
+    kind: str
+    state: str
+    project: str = ""
+    name: str = ""
+    type: str = ""
+    version: int | None = None
+    new_version: bool = True
+    digest: str = ""
+    bytes_total: int = 0
+    bytes_done: int = 0
+    bytes_stored: int = 0
+    files_total: int = 0
+    files_done: int = 0
+    attempt: int = 0
+    created: float = 0.0
+    updated: float = 0.0
+    root: bytes = b""
+    warnings: list[str] = field(default_factory=list)
+    error: ErrorView | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VersionView:
+    """One committed version, as the replay of its log has it."""
+
+    project: str
+    name: str
+    type: str
+    version: int
+    digest: str
+    state: str = "COMMITTED"
+    aliases: list[str] = field(default_factory=list)
+    tags: list[str] = field(default_factory=list)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    description: str = ""
+    size: int = 0
+    files: int = 0
+    created: float = 0.0
+    run: str = ""
+    node: str = ""
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactView:
+    """One artifact; `latest` is None while nothing is committed, `size` that of the latest version."""
+
+    project: str
+    name: str
+    type: str
+    versions: int = 0
+    latest: int | None = None
+    size: int = 0
+    updated: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class FileView:
+    """One entry of a version."""
+
+    path: bytes
+    type: str
+    size: int = 0
+    mode: int = 0
+    digest: str = ""
+    target: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyView:
+    """What verification read and what it found."""
+
+    version: VersionView
+    files: int
+    bytes: int
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class TakenView:
+    """One sub-directory a watch has turned into a version. `proof`: marker, leases or unproven."""
+
+    path: bytes
+    state: str
+    job: str = ""
+    version: int | None = None
+    proof: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchView:
+    """One watched directory; `proof` is what its file system can prove, `pending` sub-directories not complete yet."""
+
+    directory: bytes
+    name: str
+    type: str
+    project: str = ""
+    settle: float = 5.0
+    done_marker: str = ""
+    proof: str = ""
+    pending: int = 0
+    taken: list[TakenView] = field(default_factory=list)
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StatusView:
+    """The daemon at a glance; `remote_state` is "ok" or the words of the last failure."""
+
+    version: str
+    pid: int
+    node: str
+    started: float
+    remote: str
+    remote_state: str
+    chunker: str
+    jobs: dict[str, int]
+    queue_bytes: int
+    spool_bytes: int
+    memory_bytes: int
+    memory_budget: int
+    drafts: int
+    watches: int
+    pins: dict[str, int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
