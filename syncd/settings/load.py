@@ -57,7 +57,7 @@ def read(
 
     Args:
         flags: dotted keys of KEYS, `remote`, and `config` (a file's path); a None means "not given".
-        environ: the process's environment.
+        environ: the process's environment; where places default to is asked of the client's paths, which read it too.
         system_file: the machine-wide file.
         pid: this process, to know whether systemd's directories were meant for it; default the running one.
 
@@ -83,7 +83,7 @@ def read(
     for key, value in flags.items():
         if value is not None and key != "config":
             take(_one(key, value, f"flag --{key.replace('_', '-').replace('.', '-')}", from_text=True), f"flag --{key}")
-    _fill(values, origins, environ)
+    _fill(values)
     settings = build(values)
     check(settings)
     for key in (REMOTE_KEY, *KEYS):
@@ -122,7 +122,7 @@ def check(settings: Settings) -> None:
             f"minimum {cut.minimum}, average {cut.average}, maximum {cut.maximum}",
             "set all three, each larger than the one before, or none",
         )
-    for key in ("upload.concurrency", "upload.hash_threads", "download.concurrency", "server.connections"):
+    for key in ("upload.concurrency", "upload.hash_threads", "download.concurrency", "server.connections", "retry.tries"):
         if flatten(settings)[key] < 1:
             raise InvalidInput(f"{key} is 0", "nothing would ever be done", "set it to 1 or more")
 
@@ -221,14 +221,15 @@ def _from_systemd(environ: Mapping[str, str], pid: int) -> list[tuple[str, dict[
     return found
 
 
-def _fill(values: dict[str, Any], origins: dict[str, Origin], environ: Mapping[str, str]) -> None:
+def _fill(values: dict[str, Any]) -> None:
     values.pop(REMOTE_KEY, None)
-    values.setdefault("state_dir", os.fsencode(paths.state_dir(environ)))
-    values.setdefault("cache_dir", os.fsencode(paths.cache_dir(environ)))
-    values.setdefault("socket", os.fsencode(paths.default_socket(environ)))
+    # Asked for only where nothing is set: finding a socket's default place may make a private directory.
+    for key, place in (("state_dir", paths.state_dir), ("cache_dir", paths.cache_dir), ("socket", paths.default_socket)):
+        if key not in values:
+            values[key] = place()
     if "remotes" not in values:
-        place = os.path.join(values["state_dir"], DEFAULT_REMOTE)
-        values["remotes"] = (Remote("file://" + quote_from_bytes(place)),)
+        place_of_remote = os.path.join(values["state_dir"], DEFAULT_REMOTE)
+        values["remotes"] = (Remote("file://" + quote_from_bytes(place_of_remote)),)
 
 
 def _unknown(environ: Mapping[str, str]) -> tuple[str, ...]:

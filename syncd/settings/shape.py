@@ -47,14 +47,12 @@ class UploadSettings(msgspec.Struct, frozen=True):
     )
     compression: Annotated[str, About("try zstd on each chunk, or never", choice("auto", "off"))] = "auto"
     pack_target: Annotated[int, About("size at which a pack is closed and sent (16 to 32 MiB)", SIZE)] = 16 * MIB
-    bandwidth: Annotated[int, About("bytes a second sent to the remote, 0 for no bound", SIZE)] = 0
 
 
 class DownloadSettings(msgspec.Struct, frozen=True):
     """The way down."""
 
     concurrency: Annotated[int, About("ranges fetched at once", COUNT)] = 8
-    bandwidth: Annotated[int, About("bytes a second fetched from the remote, 0 for no bound", SIZE)] = 0
 
 
 class PinSettings(msgspec.Struct, frozen=True):
@@ -77,9 +75,11 @@ class ChunkerSettings(msgspec.Struct, frozen=True):
 class RetrySettings(msgspec.Struct, frozen=True):
     """What happens when the remote does not answer. A job never gives up on a fault that may pass."""
 
-    first: Annotated[float, About("pause before the first repetition", DURATION)] = 0.5
-    longest: Annotated[float, About("pauses double up to this", DURATION)] = 60.0
-    timeout: Annotated[float, About("a request that says nothing for so long is repeated", DURATION)] = 60.0
+    tries: Annotated[int, About("how often one request is tried before its job pauses", COUNT)] = 5
+    first: Annotated[float, About("pause after a request's first failure; it doubles", DURATION)] = 0.2
+    longest: Annotated[float, About("pauses between requests grow up to this", DURATION)] = 10.0
+    job_first: Annotated[float, About("pause of a job after its first failure; it doubles", DURATION)] = 1.0
+    job_longest: Annotated[float, About("pauses of a job grow up to this", DURATION)] = 300.0
 
 
 class WatchSettings(msgspec.Struct, frozen=True):
@@ -104,6 +104,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     socket: Annotated[bytes, About("the unix socket clients talk to", PATH)]
     project: Annotated[str, About("project of clients that name none", TEXT)] = "uncategorized"
     memory_budget: Annotated[int, About("bytes in flight between reading and the remote", SIZE)] = 256 * MIB
+    bandwidth: Annotated[int, About("bytes a second to and from the remote, 0 for no bound", SIZE)] = 0
     web: Annotated[str, About("where the page, /metrics and /healthz are served", WEB)] = "off"
     idle_exit: Annotated[float, About("an autostarted daemon leaves after so long without work", DURATION)] = 600.0
     drain: Annotated[float, About("time open transfers get to end when the daemon stops", DURATION)] = 20.0
