@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
+import random  # noqa: TID251  a command is where chance enters
 
 import click
 
 from syncd import __version__
 from syncd.commands.config import toml
 from syncd.commands.flags import as_flags, setting_flags
-from syncd.commands.remote import chunker_params, opened
 from syncd.commands.say import Manner, manners
 from syncd.disk import Disk, disk_error
 from syncd.errors import RemoteRefused
-from syncd.format.repo import RepoRecord
-from syncd.repo.init import initialise, open_record, probe
 from syncd.settings import Loaded, Settings, read
 from syncd.settings.load import user_file
 from syncd.settings.secrets import mask_url
@@ -36,22 +33,25 @@ def init(manner: Manner, url: str | None, config: str | None, assigned: tuple[st
     """
     loaded = read(as_flags(config, assigned, remote=url), os.environ)
     shown = mask_url(loaded.settings.primary.url)
-    record, made = asyncio.run(prepare(loaded.settings))
-    manner.line(f"{'created' if made else 'opened'} repository {record.repo_id} at {shown}")
+    repo_id, made = asyncio.run(prepare(loaded.settings))
+    manner.line(f"{'created' if made else 'opened'} repository {repo_id} at {shown}")
     manner.line("8 writers raced for one key, three times over: one won each time")
     told = remember(loaded, config) if url else ""
     if told:
         manner.line(told)
-    manner.data({"repo_id": record.repo_id, "remote": shown, "created": made, "note": told})
+    manner.data({"repo_id": repo_id, "remote": shown, "created": made, "note": told})
 
 
-async def prepare(settings: Settings) -> tuple[RepoRecord, bool]:
-    """Probe the remote and create or open its repository; returns the record and whether it was created.
+async def prepare(settings: Settings) -> tuple[str, bool]:
+    """Probe the remote and create or open its repository; return its id and whether it was created.
 
     Raises:
         RemoteRefused: two writers win there, or it returns other bytes than were stored; nothing was created.
     """
-    rng = random.Random(os.urandom(16))  # noqa: TID251  a command is where chance enters
+    from syncd.commands.remote import chunker_params, opened  # the rooms below: `syncd --help` need not wait for them
+    from syncd.repo.init import initialise, open_record, probe
+
+    rng = random.SystemRandom()
     url = settings.primary.url
     async with opened(url, rng, create=True) as store:
         problems = await probe(store, rng)
@@ -63,10 +63,10 @@ async def prepare(settings: Settings) -> tuple[RepoRecord, bool]:
             )
         existing = await open_record(store)
         if existing is not None:
-            return existing, False
+            return existing.repo_id, False
         cut = chunker_params(settings.chunker)
         created = f"syncd {__version__}"
-        return await initialise(store, cut, settings.upload.pack_target, rng, created), True
+        return (await initialise(store, cut, settings.upload.pack_target, rng, created)).repo_id, True
 
 
 def remember(loaded: Loaded, config: str | None) -> str:

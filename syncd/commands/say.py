@@ -39,9 +39,9 @@ class Manner:
 
 def manners(command: F) -> F:
     """Give a verb the flags every verb has."""
-    command = click.option("-q", "--quiet", is_flag=True, expose_value=False, callback=_set("quiet"), help="No chatter.")(
-        command
-    )
+    command = click.option(
+        "-q", "--quiet", is_flag=True, expose_value=False, callback=_set("quiet"), help="No chatter."
+    )(command)
     return click.option(
         "--json", is_flag=True, expose_value=False, callback=_set("json"), help="One JSON object on stdout."
     )(command)

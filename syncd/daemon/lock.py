@@ -54,7 +54,7 @@ def lock_state(directory: bytes) -> Lock:
 
 
 def take(path: bytes, what: str) -> Lock:
-    """Lock the file at `path` (made if need be) or raise Conflict naming the process that holds it; OSError as it is."""
+    """Lock the file at `path`, made if need be; Conflict names the process that holds it, OSError rises as it is."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, stat.S_IRUSR | stat.S_IWUSR)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -12,6 +12,7 @@ from syncd.settings.load import Loaded, Origin, load, read
 from syncd.settings.shape import (
     ChunkerSettings,
     DownloadSettings,
+    PagesSettings,
     PinSettings,
     Remote,
     RetrySettings,
@@ -26,6 +27,7 @@ __all__ = [
     "DownloadSettings",
     "Loaded",
     "Origin",
+    "PagesSettings",
     "PinSettings",
     "Remote",
     "RetrySettings",

@@ -111,11 +111,22 @@ def _path(value: str) -> bytes:
     return os.path.normpath(path)
 
 
+def _paths(value: str | list[str]) -> tuple[bytes, ...]:
+    parts = value.split(":") if isinstance(value, str) else value
+    if not all(isinstance(part, str) for part in parts):
+        raise ValueError(f"{value!r} is not a list of paths")
+    return tuple(_path(part) for part in parts if part)
+
+
+def _show_paths(value: tuple[bytes, ...]) -> str:
+    return ":".join(os.fsdecode(path) for path in value)
+
+
 def _url(value: str) -> str:
     if value.startswith(("/", "~")):
         return "file://" + quote_from_bytes(_path(value))
     if not _SCHEME.match(value):
-        raise ValueError(f"{value!r} is not a URL")
+        raise ValueError("it is not a URL")  # not repeated: it may hold a password
     return value
 
 
@@ -152,5 +163,6 @@ SHARE = Kind("a number above 0, at most 1", (int, float), _share, _same)
 SWITCH = Kind("true or false", (bool,), _switch, _same)
 TEXT = Kind("text", (str,), _same, _same)
 PATH = Kind("an absolute path", (str,), _path, os.fsdecode)
+PATHS = Kind("a list of absolute paths (in the environment joined by colons)", (list, str), _paths, _show_paths)
 URL = Kind('a URL such as "file:///mnt/share/models"', (str,), _url, _same)
 WEB = Kind('"off", "127.0.0.1:PORT" or "unix:/path"', (str,), _web, _same)

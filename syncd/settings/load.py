@@ -122,7 +122,13 @@ def check(settings: Settings) -> None:
             f"minimum {cut.minimum}, average {cut.average}, maximum {cut.maximum}",
             "set all three, each larger than the one before, or none",
         )
-    for key in ("upload.concurrency", "upload.hash_threads", "download.concurrency", "server.connections", "retry.tries"):
+    for key in (
+        "upload.concurrency",
+        "upload.hash_threads",
+        "download.concurrency",
+        "server.connections",
+        "retry.tries",
+    ):
         if flatten(settings)[key] < 1:
             raise InvalidInput(f"{key} is 0", "nothing would ever be done", "set it to 1 or more")
 
@@ -147,8 +153,9 @@ def _dotted(tree: Mapping[str, Any], prefix: str, place: str) -> dict[str, Any]:
     for name, value in tree.items():
         key = prefix + name
         if isinstance(value, dict) and key not in KEYS:
-            if not any(known.startswith(key + ".") for known in KEYS):
-                raise _unknown_key(key, place)
+            sections = tuple({known.rpartition(".")[0] for known in KEYS} - {""})
+            if key not in sections:
+                raise _unknown_key(key, place, sections)
             flat.update(_dotted(value, key + ".", place))
         else:
             flat[key] = value
@@ -168,9 +175,9 @@ def _one(key: str, value: object, place: str, *, from_text: bool) -> dict[str, A
 
 
 def _remotes(value: object, place: str) -> tuple[Remote, ...]:
-    rows = [{"url": value}] if isinstance(value, str) and not place.endswith(".toml") else value
+    rows = [{"url": value}] if isinstance(value, str) else value
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
-        raise InvalidInput(f"remote in {place}: {value!r}", "expected a list: [[remote]] with url = ...", "correct it")
+        raise InvalidInput(f"remote in {place} is no list", "expected [[remote]] with url = ...", "correct it")
     for row in rows:
         for name in row:
             if name not in ("url", "role"):
@@ -224,7 +231,11 @@ def _from_systemd(environ: Mapping[str, str], pid: int) -> list[tuple[str, dict[
 def _fill(values: dict[str, Any]) -> None:
     values.pop(REMOTE_KEY, None)
     # Asked for only where nothing is set: finding a socket's default place may make a private directory.
-    for key, place in (("state_dir", paths.state_dir), ("cache_dir", paths.cache_dir), ("socket", paths.default_socket)):
+    for key, place in (
+        ("state_dir", paths.state_dir),
+        ("cache_dir", paths.cache_dir),
+        ("socket", paths.default_socket),
+    ):
         if key not in values:
             values[key] = place()
     if "remotes" not in values:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 MASK = "***"
 
@@ -13,7 +13,7 @@ def mask_url(url: str) -> str:
     host = parts.netloc
     if "@" in host:
         host = f"{MASK}@{host.rpartition('@')[2]}"
-    query = urlencode([(name, MASK) for name, _ in parse_qsl(parts.query, keep_blank_values=True)], safe="*")
-    if parts.query and not query:
-        query = MASK
+    # What has no "=" is no name, and may be the secret itself.
+    names = [part.partition("=")[0] if "=" in part else "" for part in parts.query.split("&") if part]
+    query = "&".join(f"{name}={MASK}" if name else MASK for name in names)
     return urlunsplit((parts.scheme, host, parts.path, query, ""))

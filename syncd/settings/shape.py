@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
 
-from syncd.settings.kinds import COUNT, DURATION, PATH, SHARE, SIZE, SWITCH, TEXT, WEB, Kind, choice
+from syncd.settings.kinds import COUNT, DURATION, PATH, PATHS, SHARE, SIZE, SWITCH, TEXT, WEB, Kind, choice
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
@@ -62,6 +62,12 @@ class PinSettings(msgspec.Struct, frozen=True):
     reserve: Annotated[int, About("free space on a disk that the spool never touches", SIZE)] = GIB
     copy_limit: Annotated[int, About("files up to this size are copied at once, not leased", SIZE)] = 64 * KIB
     lease_share: Annotated[float, About("share of the open-files limit that leases may take", SHARE)] = 0.5
+    lease_limit: Annotated[int, About("most leases held at once, 0 for that share alone", COUNT)] = 0
+    spool_dirs: Annotated[
+        tuple[bytes, ...], About("spools are made in one of these only; none: on the files' own disk", PATHS)
+    ] = ()
+    break_time: Annotated[float, About("time the kernel holds a writer, 0 to ask it", DURATION)] = 0.0
+    copy_rate: Annotated[int, About("bytes a second a rescue copies, 0 to measure it", SIZE)] = 0
 
 
 class ChunkerSettings(msgspec.Struct, frozen=True):
@@ -70,6 +76,13 @@ class ChunkerSettings(msgspec.Struct, frozen=True):
     minimum: Annotated[int, About("no chunk is shorter, but a file's last", SIZE)] = 0
     average: Annotated[int, About("length aimed at", SIZE)] = 0
     maximum: Annotated[int, About("no chunk is longer", SIZE)] = 0
+
+
+class PagesSettings(msgspec.Struct, frozen=True):
+    """How manifests of a repository created with these settings are cut. 0: the format's default."""
+
+    average: Annotated[int, About("entries a page aimed at", COUNT)] = 0
+    maximum: Annotated[int, About("no page has more entries", COUNT)] = 0
 
 
 class RetrySettings(msgspec.Struct, frozen=True):
@@ -115,6 +128,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     download: DownloadSettings = DownloadSettings()
     pin: PinSettings = PinSettings()
     chunker: ChunkerSettings = ChunkerSettings()
+    pages: PagesSettings = PagesSettings()
     retry: RetrySettings = RetrySettings()
     watch: WatchSettings = WatchSettings()
     server: ServerSettings = ServerSettings()
