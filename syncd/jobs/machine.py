@@ -1,11 +1,13 @@
 """The table of a job's moves, and `step`, which reads it.
 
 An event that the table does not have for a state is illegal: `step` raises and, being pure, has changed nothing.
-Three rules are built into the rows:
+Four rules are built into the rows:
 
 * Cancelling ends where the commit begins: from `committing` on the version may already be in the log, so the answer
   is no, and a person removes the version instead.
 * A version that is in the log is never called failed: in `committed` every fault is tried again, whatever it was.
+* A fault in `committing` is for good only when the log has been read and the entry is not in it; a flow that cannot
+  tell says that it may pass (law L4).
 * A job that failed keeps its pins and waits for a person, who may let it go.
 """
 

@@ -16,6 +16,8 @@ from syncd.jobs.states import ENDED, Kind, State
 from syncd.journal.core import Ledger
 
 S = TypeVar("S")
+Octets = bytes
+"""The type `bytes` for structs with a field of that name, which would hide it when msgspec looks annotations up."""
 
 
 class RunFacts(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -56,7 +58,7 @@ class DownloadSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     txn: str
     ref: str
     version: int
-    root: bytes
+    root: Octets
     files: int = 0
     bytes: int = 0
 
@@ -66,7 +68,7 @@ class JobResult(msgspec.Struct, frozen=True, omit_defaults=True):
 
     version: int
     new_version: bool = True
-    digest: bytes = b""
+    digest: Octets = b""
     bytes_stored: int = 0
     files: int = 0
     bytes: int = 0
