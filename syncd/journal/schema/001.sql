@@ -126,6 +126,8 @@ CREATE TABLE jobs (
   updated REAL NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX jobs_by_artifact ON jobs (project, name);
+CREATE INDEX jobs_by_state ON jobs (state);
+CREATE INDEX jobs_by_age ON jobs (created, job);
 
 -- Watched directories, and the sub-directories already turned into versions.
 CREATE TABLE watches (
