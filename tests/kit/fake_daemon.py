@@ -32,6 +32,7 @@ class FakeDaemon:
         self._free = threading.Event()
         self._free.set()
         self._lock = threading.RLock()
+        self.shut_down = threading.Event()
         self._ended = threading.Condition(self._lock)
         self._drafts: dict[str, dict[bytes, tuple[bytes, os.stat_result]]] = {}
         self._jobs: dict[str, m.JobInfo] = {}
@@ -244,6 +245,7 @@ class FakeDaemon:
         return m.VerifyReport(version, len(content), version.size, problems)
 
     def _shutdown(self, _: m.Shutdown) -> m.Done:
+        self.shut_down.set()
         return m.Done()
 
 
