@@ -29,7 +29,7 @@ class SpoolRow:
 
 @dataclass(frozen=True, slots=True)
 class PinRow:
-    """One pinned file: its bytes are `size` bytes at `offset` of `place`; those before `start` are in the remote only."""
+    """One pinned file: `size` bytes at `offset` of `place`; those before `start` are in the remote only."""
 
     pin: int
     draft: str
@@ -169,7 +169,7 @@ async def drop(ledger: Ledger, draft: str) -> None:
 
 
 async def move(ledger: Ledger, rows: Sequence[PinRow]) -> None:
-    """Record where pins are now: way, place, offset, start; they are unsynced again. Pins let go meanwhile stay gone."""
+    """Record where pins are now: way, place, offset, start; they are unsynced again. Pins let go stay gone."""
     values = [(row.way, row.place, row.offset, row.start, row.boot, row.pin) for row in rows]
     query = "UPDATE pins SET way = ?, place = ?, offset = ?, start = ?, boot = ?, synced = 0 WHERE pin = ?"
     await ledger.write(lambda db: db.executemany(query, values))
@@ -217,7 +217,7 @@ def _touch_open(db: sqlite3.Connection, draft: str, now: float) -> None:
     if row and row[0] is not None:
         raise Conflict(f"the draft {draft} was logged already", "what was logged does not change", "use a new artifact")
     db.execute(
-        "INSERT INTO drafts (draft, touched) VALUES (?, ?) ON CONFLICT (draft) DO UPDATE SET touched = excluded.touched",
+        "INSERT INTO drafts (draft, touched) VALUES (?1, ?2) ON CONFLICT (draft) DO UPDATE SET touched = ?2",
         (draft, now),
     )
 

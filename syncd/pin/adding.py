@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from syncd.pin.batch import Batch, Grant, Terms
 from syncd.pin.copying import Copier
 from syncd.pin.holdings import Holdings
 from syncd.pin.params import PinParams
+from syncd.pin.place import Pin
 from syncd.pin.rate import RescueRate
 from syncd.pin.spool import Spool
 from syncd.pin.walk import Survey
@@ -40,15 +40,24 @@ class Ground:
 class Adder:
     """Adds surveyed files to drafts. Lives in the loop; the heavy steps run in the pin lane."""
 
-    def __init__(self, holdings: Holdings, params: PinParams, clock: Clock, rate: RescueRate, slots: int) -> None:
+    def __init__(
+        self,
+        holdings: Holdings,
+        params: PinParams,
+        clock: Clock,
+        rate: RescueRate,
+        slots: int,
+        name: Callable[[], bytes],
+        on_added: Callable[[list[Pin]], None],
+    ) -> None:
         self._holdings = holdings
         self._params = params
         self._clock = clock
         self._rate = rate
         self._slots = slots
         self._slots_pending = 0
-        self._nonce = os.urandom(6).hex().encode()
-        self._names = itertools.count(1)
+        self._name = name
+        self._on_added = on_added
         self.numbers = itertools.count(1)
 
     async def add(self, terms: Terms, overwrite: bool, look: Callable[[], Survey]) -> ReceiptView:
@@ -99,6 +108,7 @@ class Adder:
             self._slots_pending -= slots
             for spool, size in promised:
                 holdings.budget.fulfil(spool, size)
+        self._on_added(batch.pins)
         await holdings.let_go((*added.replaced, *added.unneeded))
         return _receipt(batch, ground.survey)
 
@@ -129,9 +139,6 @@ class Adder:
                 budget.fulfil(spool, size)
             raise
         return grants, promised
-
-    def _name(self) -> bytes:
-        return b"%s-%x" % (self._nonce, next(self._names))
 
     def _number(self) -> int:
         return next(self.numbers)

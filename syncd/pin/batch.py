@@ -1,6 +1,7 @@
 """Pinning a list of found files in one lane call: the order of a pin, and the choice of its way.
 
-The steps are numbered as in the package docstring. A batch that fails, or whose rows cannot be written, is undone whole.
+The steps are numbered as in the package docstring. A batch that fails, or whose rows cannot be
+written, is undone whole.
 """
 
 from __future__ import annotations
@@ -274,9 +275,8 @@ class Batch:
             )
 
     def _stand(self, entry: Found, facts: os.stat_result, place: Place) -> Pin:
-        pin = Pin(
-            self.number(), self.terms.draft, entry.path, facts.st_size, facts.st_dev, facts.st_ino, facts.st_mtime_ns, place
-        )  # fmt: skip
+        identity = (facts.st_dev, facts.st_ino, facts.st_mtime_ns)
+        pin = Pin(self.number(), self.terms.draft, entry.path, facts.st_size, *identity, place)
         self.pins.append(pin)
         self._list(entry, stat.S_IMODE(facts.st_mode), facts.st_size, pin.pin)
         return pin

@@ -1,8 +1,8 @@
 """Copies that are of one moment: nobody wrote while the bytes were read, or we say so.
 
 With a lease the kernel vouches for it: the lease was in force from before the first byte to after the last. Without
-one, size and mtime must be the same before and after, and the mtime must be older than a clock tick before we start: two
-writes within one tick leave the same mtime.
+one, size and mtime must be the same before and after, and the mtime must be older than a clock tick before we start:
+two writes within one tick leave the same mtime.
 """
 
 from __future__ import annotations

@@ -22,6 +22,12 @@ class Errands:
         task.add_done_callback(self._tasks.discard)
         return task
 
+    async def cancel(self) -> None:
+        """Cancel all and wait for their ends."""
+        for task in self._tasks:
+            task.cancel()
+        await self.settle()
+
     async def settle(self) -> None:
         """Wait until all have ended, also those started meanwhile."""
         while self._tasks:

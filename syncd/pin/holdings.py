@@ -10,6 +10,7 @@ import asyncio
 import os
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 
 from syncd.disk import Disk
 from syncd.journal import pins as journal
@@ -24,14 +25,16 @@ from syncd.pin.spool import Spool, Yard
 class Holdings:
     """All pins of one daemon."""
 
-    def __init__(self, disk: Disk, ledger: Ledger, lanes: PinLanes, budget: Budget, yard: Yard, boot: str) -> None:
+    def __init__(
+        self, disk: Disk, ledger: Ledger, lanes: PinLanes, budget: Budget, yard: Yard, table: LeaseTable, boot: str
+    ) -> None:
         self.disk = disk
         self.ledger = ledger
         self.lanes = lanes
         self.budget = budget
         self.yard = yard
         self.boot = boot
-        self.table = LeaseTable()
+        self.table = table
         self.pins: dict[int, Pin] = {}
         self.changed = asyncio.Event()  # set when an add has ended: its pins are here, or will never be
         self._drafts: dict[str, set[int]] = {}
@@ -108,6 +111,7 @@ class Holdings:
     async def tidy(self) -> None:
         """Remove spools that hold nothing, unless somebody is about to use one."""
         used = {os.path.dirname(place) for place in self._places}
+        used.update(spool.path for spool, _ in self._promises.values())
         async with self._tidying:
             empty = [path for path in self.yard.by_path if path not in used]
             if self._busy or not empty:
@@ -122,7 +126,8 @@ class Holdings:
         for number in numbers:
             self.table.let_go(number)
         for path in doomed:
-            self.disk.remove(path)
+            with suppress(OSError):  # a disk that fails now: swept at the next start
+                self.disk.remove(path)
 
     def _remove_spools(self, paths: list[bytes]) -> list[bytes]:
         return [path for path in paths if self.yard.remove(path)]

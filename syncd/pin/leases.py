@@ -25,6 +25,7 @@ from syncd.pin.spool import Spool
 
 BREAK_SIGNAL = signal.SIGRTMIN + 1
 SIGNALS = frozenset((BREAK_SIGNAL, int(signal.SIGIO)))
+NOTICE_TIME = 3.0  # seconds a break can be older than the moment it was noticed, generously
 
 
 class Answer(Enum):
@@ -85,7 +86,8 @@ def unbroken(fd: int) -> bool:
 def probe(fd: int) -> bool | None:
     """Is anybody writing the file open at `fd`? None: the kernel would not say (other owner, no leases there).
 
-    The caller knows whether leases can be trusted on that file system (`filesystems.of_fd`). Nothing is held afterwards.
+    The caller knows whether leases can be trusted on that file system (`filesystems.of_fd`).
+    Nothing is held afterwards.
     """
     answer = take(fd)
     if answer is Answer.GRANTED:
@@ -119,7 +121,8 @@ class Held:
 class LeaseTable:
     """All leases held, by pin id. Every verb may be called from any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, break_time: float) -> None:
+        self._break_time = break_time
         self._held: dict[int, Held] = {}
 
     def __len__(self) -> int:
@@ -138,6 +141,12 @@ class LeaseTable:
         held = self._held.get(pin)
         # Still in the table after the question: then the descriptor was ours while it was asked.
         return held is not None and unbroken(held.fd) and self._held.get(pin) is held
+
+    def in_force(self, held: Held, now: float) -> bool:
+        """Whether nobody can have been let in by `now`: no break, or one younger than the kernel's patience."""
+        if held.broken_at is None:
+            return self.intact(held.pin.pin)
+        return now - held.broken_at < self._break_time - NOTICE_TIME
 
     def newly_broken(self, now: float) -> list[Held]:
         """Return leases a writer waits for, each once."""

@@ -19,6 +19,7 @@ class PinParams:
         break_time: seconds a writer can be held; None: ask the kernel (/proc/sys/fs/lease-break-time).
         copy_rate: bytes a second a rescue copies; None: measured when a file is large enough for it to matter.
         spool_tops: spools are made in or below one of these directories only; empty: wherever we may write.
+        sync_delay: seconds a pin waits before it is synced, so that the caller's log is not behind its own data.
         lease_limit: most leases held at once; None: lease_share of the descriptor limit.
     """
 
@@ -29,6 +30,7 @@ class PinParams:
     break_time: float | None = None
     copy_rate: float | None = None
     spool_tops: tuple[bytes, ...] = ()
+    sync_delay: float = 2.0
     lease_limit: int | None = None
 
 

@@ -6,6 +6,7 @@ A verb that was begun runs to its end even when its caller is gone: a half-made 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -17,18 +18,25 @@ from syncd.journal import pins as journal
 from syncd.journal.core import Ledger
 from syncd.journal.pins import FileRow
 from syncd.meter import Meter
+from syncd.model.names import printable
 from syncd.model.views import ReceiptView
 from syncd.pin import leases
 from syncd.pin.adding import Adder
 from syncd.pin.batch import Terms
 from syncd.pin.budget import Budget
+from syncd.pin.copying import Copier
 from syncd.pin.errands import Errands
 from syncd.pin.holdings import Holdings
+from syncd.pin.leases import Held, LeaseTable
 from syncd.pin.params import PinLanes, PinParams, PinUsage
 from syncd.pin.rate import RescueRate
 from syncd.pin.reader import PinReader
+from syncd.pin.recovery import Recovery
+from syncd.pin.rescue import Rescuer
 from syncd.pin.spool import Yard
+from syncd.pin.syncing import Syncer
 from syncd.pin.walk import look_at_directory, look_at_file
+from syncd.pin.watcher import Watcher
 
 POLICIES = ("mutable", "immutable")
 OnLost = Callable[[str, str], None]
@@ -73,6 +81,11 @@ class Pins:
         self._errands = Errands()
         self._holdings: Holdings
         self._adder: Adder
+        self._rescuer: Rescuer
+        self._syncer: Syncer
+        self._watcher: Watcher
+        self._nonce = os.urandom(6).hex().encode()
+        self._names = itertools.count(1)
 
     async def open(self) -> None:
         """Take up what an earlier life promised; must be the first verb, `leases.mask_signals` called before.
@@ -85,16 +98,32 @@ class Pins:
         limit = leases.raise_descriptor_limit(params.lease_share)
         slots = limit if params.lease_limit is None else params.lease_limit
         spool_id = await journal.spool_id(self._ledger, os.urandom(8).hex())
-        yard = Yard(self._disk, self._state_dir, params.spool_tops, spool_id.encode())
-        self._holdings = Holdings(self._disk, self._ledger, self._lanes, Budget(params), yard, self._boot)
-        rate = RescueRate(params, self._disk)
-        self._adder = Adder(self._holdings, params, self._clock, rate, slots)
+        self._build(spool_id.encode(), slots)
+        self._watcher.start()
+        findings = await Recovery(self._holdings, Copier(self._disk, self._clock), slots, self._name).run()
+        self._adder.numbers = itertools.count(1 + max(self._holdings.pins, default=0))
+        self._syncer.sync(findings.unsynced + findings.moved)
+        if findings.lost:
+            self._meter.add("pins_lost", len(findings.lost))
+        reasons = {pin.draft: f"{printable(pin.source)}: {pin.lost}" for pin in reversed(findings.lost)}
+        for draft, reason in reasons.items():
+            self._on_lost(draft, reason)
+        await self._holdings.tidy()
 
     async def close(self) -> None:
-        """Finish what was begun, give every lease back. Pins stay promised in the journal."""
+        """Finish what was begun, save what writers wait for, give every lease back. The journal keeps the pins."""
+        await self._syncer.close()
+        await self._lanes.rescue.run(self._watcher.close)
+        self._rescuer.broken(self._holdings.table.newly_broken(self._clock.monotonic()))
         await self._errands.settle()
+        await self._syncer.close()
         for pin in self._holdings.pins:
             self._holdings.table.let_go(pin)
+
+    @property
+    def watching(self) -> bool:
+        """Whether the thread that notices waiting writers runs: the watchdog asks."""
+        return self._watcher.alive
 
     async def add_file(
         self,
@@ -190,7 +219,7 @@ class Pins:
         pin = self._holdings.pins.get(pin_id)
         if pin is None:
             raise NotFound(f"no pin {pin_id}", "its draft was dropped or released")
-        return PinReader(self._disk, self._holdings.table, pin)
+        return PinReader(self._disk, self._holdings.table, self._clock, pin)
 
     def advance(self, pin_id: int, offset: int) -> None:
         """Say that the bytes before `offset` are stored in the remote: a rescue will not copy them. Any thread."""
@@ -198,11 +227,42 @@ class Pins:
         if pin is not None and offset > pin.stored:
             pin.stored = offset
 
+    async def synced(self) -> None:
+        """Wait until all that is pinned so far is on disk (or was tried)."""
+        await self._errands.settle()
+        await self._syncer.settle()
+
+    def _build(self, spool_id: bytes, slots: int) -> None:
+        rate = RescueRate(self._params, self._disk)
+        table = LeaseTable(rate.break_time)
+        yard = Yard(self._disk, self._state_dir, self._params.spool_tops, spool_id, self._nonce)
+        self._holdings = Holdings(
+            self._disk, self._ledger, self._lanes, Budget(self._params), yard, table, self._boot
+        )  # fmt: skip
+        self._syncer = Syncer(self._holdings, self._clock, self._params.sync_delay)
+        self._adder = Adder(
+            self._holdings, self._params, self._clock, rate, slots, self._name, self._syncer.sync
+        )  # fmt: skip
+        self._rescuer = Rescuer(
+            self._holdings, self._clock, self._meter, self._errands, self._on_lost, self._syncer.sync, self._name
+        )  # fmt: skip
+        loop = asyncio.get_running_loop()
+        self._watcher = Watcher(
+            table, self._clock, lambda held: _hand_over(loop, self._rescuer, held)
+        )  # fmt: skip
+
+    def _name(self) -> bytes:
+        return b"%s-%x" % (self._nonce, next(self._names))
+
     async def _drop(self, draft: str) -> None:
         # Rows first: a crash between leaves files without rows, which the next start sweeps.
         await journal.drop(self._ledger, draft)
         await self._holdings.let_go(self._holdings.in_draft(draft))
         await self._holdings.tidy()
+
+
+def _hand_over(loop: asyncio.AbstractEventLoop, rescuer: Rescuer, held: list[Held]) -> None:
+    loop.call_soon_threadsafe(rescuer.broken, held)
 
 
 def _require_policy(policy: str) -> None:

@@ -1,6 +1,6 @@
 """Whether a file is small enough to be saved while a writer waits: size <= copy rate x lease-break-time / 2.
 
-The rate is measured once, with what a rescue does (copy, on the spool's disk), and only when a file is so large that the
+The rate is measured once, by writing to the spool's disk as a rescue does, and only when a file is so large that the
 answer is not plain for the slowest disk we believe in.
 """
 

@@ -1,17 +1,19 @@
 """Reading pinned bytes: never other ones.
 
 A lease lets the file move under a reader: a rescue puts the bytes elsewhere, then lets the writer in. So every read is
-checked *after* it was made: the place is still the pin's, and what guarded it was in force all along. If the place moved
-the read is made again from the new one; if nothing vouches for it SourceLost is raised and the bytes are not returned.
+checked *after* it was made: the place is still the pin's, and what guarded it was in force all along. If the place
+moved the read is made again from the new one; if nothing vouches for it, SourceLost.
 """
 
 from __future__ import annotations
 
 import os
 
+from syncd.clock import Clock
 from syncd.disk import Disk
 from syncd.errors import SourceLost
 from syncd.model.names import printable
+from syncd.pin import filesystems
 from syncd.pin.leases import LeaseTable
 from syncd.pin.place import Pin, Place
 
@@ -19,8 +21,9 @@ from syncd.pin.place import Pin, Place
 class PinReader:
     """Reads one pin. Used inside a lane, by one thread at a time; `close` may be repeated."""
 
-    def __init__(self, disk: Disk, table: LeaseTable, pin: Pin) -> None:
+    def __init__(self, disk: Disk, table: LeaseTable, clock: Clock, pin: Pin) -> None:
         self._disk = disk
+        self._clock = clock
         self._table = table
         self._pin = pin
         self._fd = -1
@@ -74,13 +77,17 @@ class PinReader:
 
     def _vouched(self, place: Place) -> bool:
         """Whether what was just read were the pinned bytes."""
-        if place.way == "lease" and self._table.intact(self._pin.pin):
-            return True
+        pin = self._pin
         if place.way not in ("lease", "none"):
             return True  # in our spool, under a name nobody else has
-        # A writer waits, or was let in when the kernel lost patience: unchanged so far means the bytes are right.
+        if place.way == "lease":
+            held = self._table.get(pin.pin)
+            if held is not None and self._table.in_force(held, self._clock.monotonic()):
+                return True
+            if not filesystems.of_fd(self._fd).local_disk:
+                return False  # a memory map changes bytes on tmpfs without the mtime
+        # Not guarded, or a writer was let in when the kernel lost patience: unchanged means the bytes are right.
         facts = os.fstat(self._fd)
-        pin = self._pin
         return (facts.st_ino, facts.st_size, facts.st_mtime_ns) == (pin.ino, pin.size, pin.mtime_ns)
 
 

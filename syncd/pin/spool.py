@@ -42,10 +42,11 @@ class Spool:
 class Yard:
     """All spools of one daemon. Verbs that touch the disk run in a lane; the tables are changed by the loop only."""
 
-    def __init__(self, disk: Disk, state_dir: bytes, tops: tuple[bytes, ...], spool_id: bytes) -> None:
+    def __init__(self, disk: Disk, state_dir: bytes, tops: tuple[bytes, ...], spool_id: bytes, nonce: bytes) -> None:
         self._disk = disk
         self._tops = tuple(os.path.realpath(top) for top in tops)
         self._id = spool_id
+        self._nonce = nonce
         self.state_path = os.path.join(state_dir, b"spool", spool_id)
         self.by_path: dict[bytes, Spool] = {}
         self.by_mount: dict[int, bytes] = {}  # mount id -> path of its spool (the state spool when it has none)
@@ -132,13 +133,18 @@ class Yard:
                 yield top
 
     def _make(self, path: bytes) -> Spool:
-        """Make a spool's two directories, or accept them when they are ours alone; sweep what a crash left in it."""
+        """Make a spool's two directories, or accept them when they are ours alone.
+
+        The journal knows no pin in it, so what is there from an earlier life is garbage (a power cut took the rows). What
+        bears this life's nonce was put there by another lane just now.
+        """
         for directory in (os.path.dirname(path), path):
             self._disk.make_directory(directory)
             facts = os.lstat(directory)
             if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid() or facts.st_mode & 0o077:
                 raise PermissionError(1, "not a private directory of ours", directory)
-        self.sweep(path, frozenset())
+        mine = (os.path.join(path, name) for name in os.listdir(path) if name.startswith(self._nonce))
+        self.sweep(path, frozenset(mine))
         return self._spool(path, facts)
 
     def sweep(self, path: bytes, keep: frozenset[bytes]) -> int:

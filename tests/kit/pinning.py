@@ -60,7 +60,7 @@ async def pin_room(
 ) -> AsyncIterator[Room]:
     """Open a room on a state directory; spools stay below the state's parent unless `params` say otherwise."""
     state.mkdir(parents=True, exist_ok=True)
-    params = params or PinParams(spool_tops=(os.fsencode(state.parent),), reserve=0)
+    params = params or PinParams(spool_tops=(os.fsencode(state.parent),), reserve=0, sync_delay=0)
     lanes = [Lane("journal"), Lane("pin", 2), Lane("rescue", 2), Lane("sync")]
     journal = await open_journal(str(state / "journal"), lanes[0])
     meter = Meter(threading.Lock())
