@@ -6,9 +6,9 @@ import socket
 from pathlib import Path
 
 import pytest
-from syncd.format import chunker
 
 from syncd.commands.main import run
+from syncd.format import chunker
 
 CHECKS = {
     "python", "chunker", "loop", "open-files", "lease-break-time", "inotify", "inotify-instances", "hardlinks", "clock",

@@ -8,13 +8,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from syncd.store.memory import MemoryStore
 
 from syncd.clock import SystemClock
 from syncd.commands import remote
 from syncd.commands.main import run
 from syncd.errors import Conflict
 from syncd.store.base import Buffer, Store
+from syncd.store.memory import MemoryStore
 
 
 @pytest.fixture(autouse=True)
