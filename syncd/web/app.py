@@ -167,7 +167,7 @@ class WebDoor:
         return web.Response(text=body, content_type="text/html", charset="utf-8")
 
     async def _artifacts(self) -> tuple[list[ArtifactView], ErrorView | None]:
-        """The remote is asked seldom, however many pages refresh themselves, and a slow one costs not the whole page."""
+        """The remote is asked seldom, however many pages refresh themselves; a slow one does not cost the page."""
         now = self._clock.monotonic()
         if self._told is None or now - self._told_at >= ARTIFACTS_KEPT_SECONDS:
             self._told, self._told_at = await self._ask_artifacts(), now

@@ -156,7 +156,7 @@ def _from_status(status: StatusView, jobs: Iterable[JobView], now: float) -> dic
         "syncd_build_info": {(status.version, status.chunker): 1},
         "syncd_start_time_seconds": {(): status.started},
         "syncd_remote_up": {(): float(status.remote_state == "ok")},
-        "syncd_queue_jobs": {(state,): status.jobs.get(state, 0) for state in sorted(OPEN_STATES)},
+        "syncd_queue_jobs": {(state,): status.jobs.get(state, 0) for state in sorted(OPEN_STATES | set(status.jobs))},
         "syncd_queue_bytes": {(): status.queue_bytes},
         "syncd_oldest_pending_seconds": {(): max(0.0, now - min(pending)) if pending else 0.0},
         "syncd_spool_bytes": {(): status.spool_bytes},
