@@ -129,8 +129,7 @@ class Replies:
 
     async def _wait(self, r: m.Wait, tell: Tell) -> m.Message:
         jobs = r.jobs or await self._service.jobs.open_ids()
-        async with self._service.telling(jobs, _teller(tell)):
-            views = await self._service.jobs.wait(jobs, r.timeout)
+        views = await self._service.telling(jobs, _teller(tell), self._service.jobs.wait(jobs, r.timeout))
         return m.Waited([to_wire(m.JobInfo, view) for view in views])
 
     async def _cancel(self, r: m.Cancel, _: Tell) -> m.Message:
@@ -138,8 +137,9 @@ class Replies:
 
     async def _use(self, r: m.Use, tell: Tell) -> m.Message:
         key = self._key(r.project, r.name)
-        async with self._service.telling(await self._service.uploads_of(key), _teller(tell)):
-            version = await self._service.use(key, r.ref or LATEST, r.type, _run(r.run), r.timeout)
+        uploads = await self._service.uploads_of(key)
+        using = self._service.use(key, r.ref or LATEST, r.type, _run(r.run), r.timeout)
+        version = await self._service.telling(uploads, _teller(tell), using)
         return to_wire(m.VersionInfo, version)
 
     async def _show(self, r: m.Show, _: Tell) -> m.Message:
@@ -190,8 +190,7 @@ class Replies:
         return m.Done()
 
     async def _subscribe(self, r: m.Subscribe, tell: Tell) -> m.Message:
-        async with self._service.telling(None, _teller(tell)):
-            await self._service.stopped.wait()
+        await self._service.telling(None, _teller(tell), self._service.stopped.wait())
         return m.Done()
 
     async def _shutdown(self, r: m.Shutdown, _: Tell) -> m.Message:

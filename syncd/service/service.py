@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from syncd.clock import Clock
 from syncd.engine import Engine
-from syncd.errors import Conflict, NotFound
+from syncd.errors import Conflict, NotFound, root_cause
 from syncd.events import Bus, Listener
 from syncd.journal.core import Ledger
 from syncd.journal.jobs import JobRow, JobRows, RunFacts, UploadSpec
@@ -24,6 +24,8 @@ from syncd.service.drafts import DraftVerbs
 from syncd.service.history import HistoryVerbs
 from syncd.service.jobs import JobVerbs, failure_error, is_stuck
 from syncd.watch.watcher import Watcher
+
+T = TypeVar("T")
 
 _ALIVE_SECONDS = 5.0
 
@@ -176,22 +178,28 @@ class Service:
         """Return the watches, with what became of the jobs they made."""
         return [replace(view, taken=[await self._outcome(taken) for taken in view.taken]) for view in self.watcher.views()]
 
-    @asynccontextmanager
-    async def telling(self, jobs: list[str] | None, tell: Callable[[JobView], Awaitable[None]]) -> AsyncIterator[None]:
-        """While open, tell how the jobs named (None: all) change. A listener that is slow misses steps, not the end."""
+    async def telling(
+        self, jobs: list[str] | None, tell: Callable[[JobView], Awaitable[None]], work: Awaitable[T]
+    ) -> T:
+        """Do `work` and tell meanwhile how the jobs named (None: all) change.
+
+        A listener that is slow misses steps, not the end. A listener that fails (its client went) ends the work.
+        """
 
         async def pump(changes: Listener) -> None:
             async for change in changes:
                 if jobs is None or change.job in jobs:
                     await tell(await self.jobs.show(change.job))
 
-        with self.bus.listen() as changes:
-            async with asyncio.TaskGroup() as tasks:
-                pumping = tasks.create_task(pump(changes))
-                try:
-                    yield
-                finally:
+        try:
+            with self.bus.listen() as changes:
+                async with asyncio.TaskGroup() as tasks:
+                    pumping = tasks.create_task(pump(changes))
+                    result = await work
                     pumping.cancel()
+        except BaseExceptionGroup as group:
+            raise root_cause(group) from group
+        return result
 
     def meter(self) -> Meter:
         """Return the counters."""
