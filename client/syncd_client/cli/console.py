@@ -91,10 +91,14 @@ class Console:
         if self.json:
             print(json.dumps(render.jsonable(answer), allow_nan=False))
 
-    def fail(self, error: errors.Error) -> None:
-        """Print an error: what, why, what to do; as JSON on stdout too."""
+    def complain(self, error: errors.Error) -> None:
+        """Print an error on stderr: what, why, what to do."""
         lines = [render.one_line(text) for text in (error.what, error.why, error.hint) if text]
         print("\n".join([f"syncctl: {lines[0] if lines else error.code}", *lines[1:]]), file=sys.stderr)
+
+    def fail(self, error: errors.Error) -> None:
+        """Print the error that the whole run ends with; as JSON on stdout too."""
+        self.complain(error)
         if self.json:
             words = {"code": error.code, "what": error.what, "why": error.why, "hint": error.hint}
             print(json.dumps({"error": {**words, "retry": error.retry, "exit": error.exit_code}}))

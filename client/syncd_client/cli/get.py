@@ -8,7 +8,7 @@ from argparse import Namespace
 from syncd_client import errors, paths
 from syncd_client.cli import reference, render
 from syncd_client.cli.console import Console
-from syncd_client.cli.wait import follow
+from syncd_client.cli.wait import Listener, follow
 from syncd_client.wire.messages import Get, JobInfo, Use, VersionInfo
 
 
@@ -16,7 +16,9 @@ def get(args: Namespace, console: Console) -> int:
     """Resolve first, so that the directory can be named after the version and an alias that moves cannot mix two."""
     wanted = reference.parse(args.reference)
     with console.progress() as progress:
-        version: VersionInfo = console.call(Use(wanted.name, wanted.or_latest, wanted.project), progress.update)
+        version: VersionInfo = console.call(
+            Use(wanted.name, wanted.or_latest, wanted.project), Listener(console, progress).hear
+        )
     root = os.fsencode(args.root or os.path.join(paths.artifact_dir(), f"{version.name}:v{version.version}"))
     job: JobInfo = console.call(Get(version.name, os.path.abspath(root), f"v{version.version}", version.project))
     job = follow(console, job.job)

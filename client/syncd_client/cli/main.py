@@ -62,10 +62,10 @@ def _wrong_usage(error: UsageError, as_json: bool) -> int:
     from syncd_client import errors
     from syncd_client.cli.console import Console
 
+    verb = error.program.removeprefix("syncctl").strip()
+    what = f"{verb}: {error.what}" if verb else error.what
     with Console(json=as_json, quiet=False, socket=None) as console:
-        console.fail(
-            errors.InvalidInput(f"{error.program}: {error.what}", error.usage, f"see `{error.program} --help`")
-        )
+        console.fail(errors.InvalidInput(what, error.usage, f"see `{error.program} --help`"))
     return errors.USAGE
 
 

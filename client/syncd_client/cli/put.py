@@ -35,6 +35,8 @@ def put(args: Namespace, console: Console) -> int:
                 aliases=args.aliases,
             )
         )
+    except errors.DaemonUnavailable:
+        raise
     except BaseException:
         with suppress(errors.Error):  # what went wrong first is what counts; an abandoned draft ends by itself
             console.call(DropDraft(draft))
