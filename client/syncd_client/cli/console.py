@@ -63,7 +63,9 @@ class Console:
 
     def progress(self) -> Progress:
         """Return the bar for a wait, which draws only where a person looks."""
-        return Progress(sys.stderr, enabled=not (self.quiet or self.json))
+        bar = Progress()
+        bar.shown = bar.shown and not (self.quiet or self.json)
+        return bar
 
     def goes_on(self, *jobs: str) -> None:
         """Remember what the daemon goes on with when we are interrupted from here on."""

@@ -12,7 +12,7 @@ from syncd_client import errors
 from syncd_client.cli import reference, render
 from syncd_client.cli.console import Console
 from syncd_client.cli.render import age, full_name, printable
-from syncd_client.figures import size_text
+from syncd_client.progress import size
 from syncd_client.wire.messages import (
     ArtifactInfo,
     FileInfo,
@@ -59,7 +59,7 @@ def _artifacts(console: Console, project: str) -> int:
             one.type,
             "-" if one.latest is None else f"v{one.latest}",
             str(one.versions),
-            size_text(one.size),
+            size(one.size),
             age(one.updated, now),
         ]
         for one in artifacts
@@ -83,7 +83,7 @@ def show(args: Namespace, console: Console) -> int:
         ("tags", ", ".join(version.tags)),
         ("description", version.description),
         ("files", str(version.files)),
-        ("size", size_text(version.size)),
+        ("size", size(version.size)),
         ("digest", version.digest),
         ("created", _moment(version.created)),
         ("run", version.run),
@@ -109,7 +109,7 @@ def files(args: Namespace, console: Console) -> int:
 
 def _entry_line(entry: FileInfo) -> str:
     mode = stat.filemode(entry.mode)[1:] if entry.mode else "-" * 9
-    line = f"{_MARKS.get(entry.type, '-')}{mode} {size_text(entry.size):>9}  {printable(entry.path)}"
+    line = f"{_MARKS.get(entry.type, '-')}{mode} {size(entry.size):>9}  {printable(entry.path)}"
     return f"{line} -> {printable(entry.target)}" if entry.target else line
 
 
@@ -121,7 +121,7 @@ def verify(args: Namespace, console: Console) -> int:
     name = full_name("", report.version.name, report.version.version)
     for problem in report.problems:
         console.answer(render.one_line(problem))
-    seen = f"{render.counted(report.files, 'file')}, {size_text(report.bytes)}"
+    seen = f"{render.counted(report.files, 'file')}, {size(report.bytes)}"
     console.give(report)
     if report.problems:
         console.warn(f"syncctl: {name} is damaged: {render.counted(len(report.problems), 'problem')} in {seen}")
@@ -146,7 +146,7 @@ def jobs(args: Namespace, console: Console) -> int:
             job.state,
             full_name(job.project, job.name, job.version),
             f"{job.bytes_done * 100 // job.bytes_total}%" if job.bytes_total else "-",
-            size_text(job.bytes_total),
+            size(job.bytes_total),
             age(job.created, now),
             job.error.what if job.error else "",
         ]
@@ -167,9 +167,9 @@ def status(args: Namespace, console: Console) -> int:
         ("node", info.node),
         ("remote", f"{info.remote} ({info.remote_state})"),
         ("jobs", _counts(info.jobs) or "none open"),
-        ("queue", size_text(info.queue_bytes)),
-        ("pins", f"{_counts(info.pins) or 'none'}; spool {size_text(info.spool_bytes)}"),
-        ("memory", f"{size_text(info.memory_bytes)} of {size_text(info.memory_budget)}"),
+        ("queue", size(info.queue_bytes)),
+        ("pins", f"{_counts(info.pins) or 'none'}; spool {size(info.spool_bytes)}"),
+        ("memory", f"{size(info.memory_bytes)} of {size(info.memory_budget)}"),
         ("drafts", str(info.drafts)),
         ("watches", str(info.watches)),
         ("chunker", info.chunker),

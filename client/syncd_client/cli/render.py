@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from syncd_client.figures import age_text, size_text
+from syncd_client.progress import size
 from syncd_client.wire.messages import JobInfo, Message, Receipt, VersionInfo
 
 _WAYS = {
@@ -80,8 +80,14 @@ def facts(pairs: Sequence[tuple[str, str]]) -> str:
 
 
 def age(moment: float, now: float) -> str:
-    """Return how long ago a moment was; "-" for none."""
-    return age_text(now - moment) if moment else "-"
+    """Return how long ago a moment was, in its largest unit: "42 s", "5 min", "3 h", "12 d"; "-" for none."""
+    if not moment:
+        return "-"
+    seconds = max(0, int(now - moment))
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"
 
 
 def full_name(project: str, name: str, version: int | None) -> str:
@@ -93,7 +99,7 @@ def full_name(project: str, name: str, version: int | None) -> str:
 def receipt_line(receipt: Receipt) -> str:
     """Return what pinning did, in one line."""
     ways = ", ".join(f"{count} {_WAYS.get(way, way)}" for way, count in sorted(receipt.ways.items()) if count)
-    text = f"pinned {counted(receipt.files, 'file')}, {size_text(receipt.bytes)}"
+    text = f"pinned {counted(receipt.files, 'file')}, {size(receipt.bytes)}"
     return f"{text}: {ways}" if ways else text
 
 
@@ -117,7 +123,7 @@ def version_row(version: VersionInfo, now: float) -> list[str]:
     return [
         f"v{version.version}",
         str(version.files),
-        size_text(version.size),
+        size(version.size),
         made,
         version.digest[:12],
         aliases,

@@ -61,7 +61,7 @@ class Listener:
             self._told.add((job.job, job.error.what))
             self._progress.close()
             self._console.warn(f"note: {render.one_line(job.error.what)}; trying again")
-        self._progress.update(job)
+        self._progress(job)
 
 
 def failure_of(job: JobInfo) -> errors.Error | None:
