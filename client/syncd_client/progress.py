@@ -1,66 +1,64 @@
-"""A bar for people who wait: how far, how fast, how much longer. Drawn on a terminal only.
-
-The line covers all jobs it is told of; it is drawn over itself at most ten times a second and wiped at the end, so
-nothing of it stays in a log.
-"""
+"""Progress for people: one line on standard error with a bar, a rate and the time left. Silent unless that is a TTY."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from collections.abc import Callable
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from syncd_client.figures import duration_text, size_text
-from syncd_client.wire.messages import JobInfo
+if TYPE_CHECKING:
+    from syncd_client.wire.messages import JobInfo
 
-REDRAW_S = 0.1
-RATE_WINDOW_S = 5.0
-_BAR = 24
-_ENDED = ("done", "failed", "cancelled")
+_WIDTH = 24
+_EVERY = 0.1
+_RATE_OVER = 5.0
 
 
 class Progress:
-    """The line of one wait. `update` is what Connection.call takes as `on_event`.
+    """A bar that is drawn over itself. Use as `on_event`, or call `update`; `close` (or `with`) clears the line.
 
     Args:
-        stream: where to draw, stderr when None; nothing is drawn when it is no terminal.
-        enabled: False draws nothing at all.
-        now: a monotonic clock, in seconds.
+        label: what stands before the bar; None: what the job says.
+        stream: where to draw; None: standard error, and only when it is a terminal.
     """
 
-    def __init__(
-        self, stream: TextIO | None = None, *, enabled: bool = True, now: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, label: str | None = None, stream: TextIO | None = None) -> None:
+        self._label = label
         self._stream = stream or sys.stderr
-        self._enabled = enabled and self._stream.isatty()
-        self._now = now
+        self.shown = stream is not None or _is_terminal(self._stream)
         self._jobs: dict[str, JobInfo] = {}
-        self._drawn_at = float("-inf")
-        self._drawn = False
-        self._marks: list[tuple[float, int]] = []
+        self._samples: list[tuple[float, int]] = []
+        self._drawn = 0.0
+        self._length = 0
 
-    def update(self, job: JobInfo) -> None:
-        """Take in news of a job and draw, if it is time."""
-        self._jobs[job.job] = job
-        if not self._enabled:
+    def __call__(self, job: JobInfo) -> None:
+        """Take one "job" event; several jobs are shown as their sum."""
+        if not self.shown:
             return
-        now = self._now()
-        done, _ = self._bytes()
-        self._marks.append((now, done))
-        while now - self._marks[0][0] > RATE_WINDOW_S and len(self._marks) > 2:
-            self._marks.pop(0)
-        if now - self._drawn_at >= REDRAW_S:
-            self._drawn_at = now
-            self._draw()
+        self._jobs[job.job] = job
+        jobs = self._jobs.values()
+        label = self._label or (f"{job.name} {job.state}" if len(jobs) == 1 else f"{len(jobs)} jobs")
+        self.update(sum(one.bytes_done for one in jobs), sum(one.bytes_total for one in jobs), label)
+
+    def update(self, done: int, total: int, label: str = "") -> None:
+        """Draw, at most ten times a second."""
+        now = time.monotonic()
+        if not self.shown or (now - self._drawn < _EVERY and done != total):
+            return
+        self._drawn = now
+        self._samples = [one for one in self._samples if now - one[0] < _RATE_OVER] + [(now, done)]
+        line = render(label or self._label or "", done, total, self._rate())
+        self._stream.write("\r" + line.ljust(self._length))
+        self._stream.flush()
+        self._length = len(line)
 
     def close(self) -> None:
-        """Wipe the line. May be repeated."""
-        if self._drawn:
-            self._stream.write("\r\x1b[K")
+        """Clear the line."""
+        if self._length:
+            self._stream.write("\r" + " " * self._length + "\r")
             self._stream.flush()
-            self._drawn = False
+            self._length = 0
 
     def __enter__(self) -> Progress:
         return self
@@ -68,41 +66,48 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def line(self, width: int) -> str:
-        """Return the line for a terminal of `width` columns."""
-        done, total = self._bytes()
-        share = min(1.0, done / total) if total else 0.0
-        filled = round(share * _BAR)
-        text = f"{self._head()} [{'#' * filled}{'-' * (_BAR - filled)}] {share:4.0%}  "
-        text += f"{size_text(done)} of {size_text(total)}"
-        rate = self._rate()
-        if rate > 0:
-            text += f"  {size_text(rate)}/s"
-            if done < total:
-                text += f"  {duration_text((total - done) / rate)} left"
-        return text[: max(0, width - 1)]
-
-    def _bytes(self) -> tuple[int, int]:
-        jobs = self._jobs.values()
-        return sum(job.bytes_done for job in jobs), sum(job.bytes_total for job in jobs)
-
-    def _head(self) -> str:
-        jobs = list(self._jobs.values())
-        if len(jobs) == 1:
-            state = f"{jobs[0].state}, try {jobs[0].attempt + 1}" if jobs[0].attempt else jobs[0].state
-            return f"{jobs[0].name} {state}"
-        return f"{sum(job.state in _ENDED for job in jobs)} of {len(jobs)} jobs"
-
     def _rate(self) -> float:
-        """Bytes a second over the last seconds; 0 when not known or when a job began anew."""
-        (first, before), (last, after) = (self._marks or [(0.0, 0)])[0], (self._marks or [(0.0, 0)])[-1]
-        return max(0.0, (after - before) / (last - first)) if last > first else 0.0
+        (since, before), (now, done) = self._samples[0], self._samples[-1]
+        return (done - before) / (now - since) if now > since else 0.0
 
-    def _draw(self) -> None:
-        try:
-            width = os.get_terminal_size(self._stream.fileno()).columns
-        except OSError:
-            width = 80
-        self._stream.write(f"\r{self.line(width or 80)}\x1b[K")
-        self._stream.flush()
-        self._drawn = True
+
+def render(label: str, done: int, total: int, rate: float) -> str:
+    """Return the line: label, bar, share, bytes, rate, time left (unknown where nothing moves)."""
+    share = min(1.0, done / total) if total else 0.0
+    bar = "#" * round(share * _WIDTH)
+    left = f"ETA {clock((total - done) / rate)}" if rate > 0 and total > done else ""
+    speed = f"{size(rate)}/s" if rate > 0 else ""
+    return "  ".join(
+        part
+        for part in (label, f"[{bar:-<{_WIDTH}}] {share:4.0%}", f"{size(done)} / {size(total)}", speed, left)
+        if part
+    )
+
+
+def size(count: float) -> str:
+    """Return bytes for people: 1.5 GiB."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def clock(seconds: float) -> str:
+    """Return a duration for people: 0:42, 1:02:03."""
+    whole = int(min(seconds, 359_999))
+    hours, minutes = whole // 3600, whole // 60 % 60
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+
+
+def say(text: str) -> None:
+    """Tell the person one line, on standard error; silent when $SYNCD_SILENT is set."""
+    if not os.environ.get("SYNCD_SILENT"):
+        sys.stderr.write(f"syncd: {text}\n")
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    try:
+        return stream.isatty()
+    except (AttributeError, ValueError):  # no stderr at all, or one that is closed
+        return False
