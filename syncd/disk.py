@@ -72,6 +72,11 @@ class Disk:
         os.rename(source, target)
         self.sync_directory(os.path.dirname(target))
 
+    def rename_at(self, source: bytes, directory: int, name: bytes) -> None:
+        """Move a synced file to `name` in an open directory, durably: no link on the way can lead elsewhere."""
+        os.rename(source, name, dst_dir_fd=directory)
+        os.fsync(directory)
+
     def link(self, source: bytes, target: bytes) -> None:
         """Give a synced file a second name that must be free (FileExistsError), durably. The put-if-absent of disks."""
         os.link(source, target)

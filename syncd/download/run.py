@@ -69,10 +69,6 @@ class Downloads:
             raise _first(group) from group
         return JobResult(version=version.number, digest=version.digest, files=version.files, bytes=version.size)
 
-    async def discard(self, job: JobRow, spec: DownloadSpec) -> None:
-        """Remove what a download that was given up has left half done; placed files stay."""
-        await self._lane.run(Target(self._disk, spec.root, job.job).close)
-
     async def _restore(self, version: Version, target: Target, progress: Progress) -> None:
         manifest = await self._repository.manifests.read(version)
         await check_all(self._repository, manifest)
@@ -109,14 +105,21 @@ class Downloads:
                 continue
             unplaced.append(wanted)
             goals += [Goal(target.temporary(wanted.number), chunk) for chunk in held.missing]
-        await fetcher.fill(goals)
-        fetched = sum(goal.chunk.frame.raw_length for goal in goals)
-        progress.read(fetched)
-        progress.stored(fetched)
+
+        def fetched(size: int) -> None:
+            progress.read(size)
+            progress.stored(size)
+
+        await fetcher.fill(goals, fetched)
         await self._lane.run(_place_all, target, unplaced)
         for wanted in unplaced:
             if wanted.entry.type == FILE:
                 progress.file_done()
+
+
+def discard(disk: Disk, root: bytes, job: str) -> None:
+    """Remove what a download that was given up has left half done; placed files stay. Called inside a lane."""
+    Target(disk, root, job).close()
 
 
 def _place_all(target: Target, group: list[Wanted]) -> None:

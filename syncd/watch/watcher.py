@@ -86,7 +86,7 @@ class Watcher:
         self,
         directory: bytes,
         name: str,
-        type: str,  # noqa: A002: the word people know
+        type: str,  # noqa: A002
         project: str,
         settle: float,
         done_marker: str,
