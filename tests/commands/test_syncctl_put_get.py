@@ -197,6 +197,24 @@ def test_put_stores_a_name_that_is_no_text(daemon: AnsweringSocket, run: Run, tr
     assert (added.name, added.path) == (b"odd\xff\n", odd)  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--name", "no/slash"],
+        ["--name", "data", "--type", "a:b"],
+        ["--name", "data", "--project", "a/b"],
+        ["--name", "data", "--alias", "v3"],
+        ["--name", "data", "--metadata", "x=1e999"],
+    ],
+    ids=lambda flags: flags[-1],
+)
+def test_put_refuses_bad_words_before_anything_is_pinned(
+    daemon: AnsweringSocket, run: Run, tree: Path, flags: list[str]
+) -> None:
+    assert run("put", f"{tree}/a.bin", *flags) == 2
+    assert daemon.heard == []
+
+
 @pytest.mark.parametrize("given", ["no-equals", "=v"])
 def test_put_refuses_metadata_that_is_no_pair(run: Run, tree: Path, given: str) -> None:
     assert run("put", f"{tree}/a.bin", "--name", "data", "--metadata", given) == 2
@@ -248,7 +266,7 @@ def test_get_of_something_unknown_is_not_found(
     assert err == "syncctl: there is no artifact p/data\nsee `syncctl ls`\n"
 
 
-@pytest.mark.parametrize("given", ["", "/data", "data:", ":v1", "data:v1:v2", "a/b/c"])
+@pytest.mark.parametrize("given", ["", "/data", "data:", ":v1", "data:v1:v2", "a/b/c", "data:a/b", "da ta"])
 def test_a_reference_that_is_none_is_refused(daemon: AnsweringSocket, run: Run, given: str) -> None:
     assert run("get", given) == 2
     assert daemon.heard == []

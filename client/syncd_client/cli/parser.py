@@ -120,7 +120,15 @@ def _look(verbs: Any) -> None:
     listing.add_argument("name", nargs="?", metavar="NAME", help="[PROJECT/]NAME for versions, PROJECT/ for artifacts")
     listing.add_argument("--deleted", action="store_true", help="show deleted versions too")
     _reference(_verb(verbs, "show", "look:show", "show everything about a version"))
-    _reference(_verb(verbs, "files", "look:files", "list the files of a version"))
+    files = _verb(
+        verbs,
+        "files",
+        "look:files",
+        "list the files of a version",
+        "With --json one object a line. A name that is not UTF-8 has its odd bytes as lone surrogates there (as\n"
+        "os.fsdecode makes them), and beside it a field <name>_hex with all its bytes.",
+    )
+    _reference(files)
     verify = _verb(
         verbs,
         "verify",

@@ -10,7 +10,7 @@ from collections import Counter
 from contextlib import suppress
 from typing import Any
 
-from syncd_client import errors
+from syncd_client import errors, rules
 from syncd_client.cli import reference, render
 from syncd_client.cli.console import Console
 from syncd_client.cli.wait import follow
@@ -19,22 +19,21 @@ from syncd_client.wire.messages import AddDir, AddFile, DropDraft, JobInfo, Log,
 
 def put(args: Namespace, console: Console) -> int:
     """Store the paths as one version."""
-    metadata = parse_metadata(args.metadata)
     draft = os.urandom(16).hex()
+    project = reference.default_project() if args.project is None else args.project
+    log = Log(
+        draft=draft,
+        name=rules.check_name(args.name),
+        type=rules.check_type(args.type, args.name),
+        project=rules.check_project(project) if project else "",
+        description=args.description,
+        metadata=rules.check_metadata(parse_metadata(args.metadata)),
+        aliases=rules.check_aliases(args.aliases),
+    )
     additions = plan(draft, [os.fsencode(path) for path in args.paths])
     try:
         receipt = joined([console.call(addition) for addition in additions])
-        job: JobInfo = console.call(
-            Log(
-                draft=draft,
-                name=args.name,
-                type=args.type,
-                project=reference.default_project() if args.project is None else args.project,
-                description=args.description,
-                metadata=metadata,
-                aliases=args.aliases,
-            )
-        )
+        job: JobInfo = console.call(log)
     except errors.DaemonUnavailable:
         raise
     except BaseException:

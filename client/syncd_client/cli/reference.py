@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from syncd_client import rules
 from syncd_client.errors import InvalidInput
-
-LATEST = "latest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,20 +20,21 @@ class Reference:
     @property
     def or_latest(self) -> str:
         """The version or alias, "latest" where none was typed."""
-        return self.ref or LATEST
+        return self.ref or rules.LATEST
 
 
 def parse(text: str) -> Reference:
-    """Return what a reference says; whether the names may exist is the daemon's to judge.
+    """Return what a reference says.
 
     Raises:
-        InvalidInput: it is not of that form.
+        InvalidInput: it is not of that form, or no name can look like that.
     """
-    project, slash, rest = text.rpartition("/")
-    name, colon, ref = rest.partition(":")
-    if not name or (slash and not project) or (colon and not ref) or ":" in ref or "/" in project:
+    path, colon, ref = text.partition(":")
+    project, slash, name = path.rpartition("/")
+    broken = not name or (slash and not project) or (colon and not ref)
+    if broken or ":" in ref or "/" in ref:
         raise InvalidInput(f"not a version: {text!r}", "one is written [PROJECT/]NAME[:VERSION|:ALIAS]")
-    return Reference(project or default_project(), name, ref)
+    return Reference(rules.check_project(project) if project else default_project(), rules.check_name(name), ref)
 
 
 def default_project() -> str:
