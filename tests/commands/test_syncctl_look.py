@@ -221,9 +221,12 @@ def test_ping_and_shutdown_speak_of_the_daemon(daemon: AnsweringSocket, run: Run
 
 @pytest.mark.parametrize("verb", ["ping", "shutdown"])
 def test_ping_and_shutdown_start_no_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+    def start(*_: object) -> None:
+        raise AssertionError("a daemon was started")
+
     monkeypatch.setenv("SYNCD_AUTOSTART", "1")
+    monkeypatch.setattr("syncd_client.autostart.start_and_connect", start)
     assert main([verb, "--socket", str(tmp_path / "none")]) == 5
-    assert list(tmp_path.iterdir()) == []
 
 
 QUESTIONS: list[tuple[list[str], type[Request], Message]] = [
