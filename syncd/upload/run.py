@@ -11,7 +11,7 @@ from collections.abc import Awaitable
 from contextlib import aclosing
 
 from syncd.clock import Clock
-from syncd.errors import NotFound, RemoteUnavailable, SyncdError
+from syncd.errors import NotFound, RemoteUnavailable, SyncdError, root_cause
 from syncd.format.chunker import Cutter
 from syncd.format.digest import hash_bytes
 from syncd.format.keys import manifest_key, pack_key
@@ -87,7 +87,7 @@ class Uploads:
             async with asyncio.TaskGroup() as tasks:
                 await self._store_all(job, spec, meter, tasks)
         except BaseExceptionGroup as group:
-            raise _first(group) from group
+            raise root_cause(group) from group
         return warnings
 
     async def commit(self, job: JobRow, spec: UploadSpec) -> JobResult:
@@ -212,12 +212,3 @@ def _entry(item: Done) -> Entry:
 
 def _located(item: Done) -> tuple[Located, ...]:
     return tuple(Located(pack_id(run.pack), run.first, run.count) for run in item.runs)
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """One failure ends the flow and cancels the rest: the first that is not a cancellation is the reason."""
-    for error in group.exceptions:
-        found = _first(error) if isinstance(error, BaseExceptionGroup) else error
-        if not isinstance(found, asyncio.CancelledError):
-            return found
-    return group.exceptions[0]

@@ -52,6 +52,26 @@ class WebParams:
     port: int | None = None
     socket: str = ""
 
+    @classmethod
+    def at(cls, place: str) -> WebParams:
+        """Read a place as the settings have it: "off", "127.0.0.1:PORT" or "unix:/path".
+
+        Raises:
+            InvalidInput: it is none of these.
+        """
+        if place == "off":
+            return cls()
+        if place.startswith("unix:/"):
+            return cls(socket=place.removeprefix("unix:"))
+        host, _, port = place.rpartition(":")
+        if host in (LOOPBACK, "localhost") and port.isascii() and port.isdigit():
+            return cls(port=int(port))
+        raise InvalidInput(
+            f"the web door cannot listen at {place!r}",
+            "it serves this machine alone",
+            "say 127.0.0.1:PORT or unix:/path",
+        )
+
     @property
     def enabled(self) -> bool:
         """Whether there is a door at all."""

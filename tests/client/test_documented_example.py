@@ -29,7 +29,7 @@ def test_the_two_halves_run_as_one_file(wandb, daemon, train_csv, tmp_path, caps
     artifact_dir = artifact.download()
 
     assert artifact_dir == str(tmp_path / "artifacts/training-data:v0")
-    assert open(os.path.join(artifact_dir, "train.csv")).read() == "a,b\n1,2\n"
+    assert (tmp_path / "artifacts/training-data:v0/train.csv").read_text() == "a,b\n1,2\n"
     artifact.verify()
     assert "returning the previous run" in capsys.readouterr().err
 
@@ -194,12 +194,12 @@ def test_use_artifact_takes_names_drafts_and_versions(wandb, daemon, train_csv):
     assert {request.run.id for request in used} == {run.id}
 
 
-def test_what_differs_on_disk_fails_verification(wandb, daemon, train_csv):
+def test_what_differs_on_disk_fails_verification(wandb, daemon, train_csv, tmp_path):
     artifact = wandb.init().log_artifact("data", name="data").wait()
     place = artifact.download(root="out")
     assert place == "out"
-    open("out/train.csv", "w").write("other")
-    with pytest.raises(ValueError, match="is not data:v0: train.csv") as caught:
+    (tmp_path / "out/train.csv").write_text("other")
+    with pytest.raises(ValueError, match="is not data:v0: train") as caught:
         artifact.verify("out")
     assert isinstance(caught.value, errors.Corrupt)
 

@@ -32,6 +32,8 @@ class FakeDaemon:
         self._free = threading.Event()
         self._free.set()
         self._lock = threading.RLock()
+        self.shut_down = threading.Event()
+        self._ended = threading.Condition(self._lock)
         self._drafts: dict[str, dict[bytes, tuple[bytes, os.stat_result]]] = {}
         self._jobs: dict[str, m.JobInfo] = {}
         self._of_draft: dict[str, m.JobInfo] = {}
@@ -179,6 +181,7 @@ class FakeDaemon:
         with self._lock:
             if self.fail_jobs_with:
                 self._jobs[job.job] = m.JobInfo(job.job, "upload", "failed", error=self.fail_jobs_with)
+                self._ended.notify_all()
                 return
             line = self._versions.setdefault((job.project, job.name), [])
             for _, (before, _) in enumerate(line):
@@ -193,15 +196,15 @@ class FakeDaemon:
                 job.job, "upload", "done", job.project, job.name, job.type, made.version, digest=made.digest,
                 bytes_total=job.bytes_total, files_total=job.files_total,
             )  # fmt: skip
+            self._ended.notify_all()
 
     def _wait(self, request: m.Wait, tell: Any) -> m.Waited:
         for name in request.jobs:
             tell(self._jobs[name])
-        if not self._free.wait(30 if request.timeout is None else request.timeout):
-            raise Answer("timeout", "still uploading")
-        for thread in list(self._threads):
-            if thread._target == self._commit:  # type: ignore[attr-defined]
-                thread.join(10)
+        with self._ended:
+            ended = lambda: all(self._jobs[name].state != "sending" for name in request.jobs)  # noqa: E731
+            if not self._ended.wait_for(ended, 30 if request.timeout is None else request.timeout):
+                raise Answer("timeout", "still uploading")
         return m.Waited([self._jobs[name] for name in request.jobs])
 
     def _find(self, project: str, name: str, ref: str) -> tuple[m.VersionInfo, dict[bytes, bytes]]:
@@ -237,9 +240,15 @@ class FakeDaemon:
         problems = []
         for path, data in content.items():
             place = os.path.join(request.root, path)
-            if not os.path.exists(place) or open(place, "rb").read() != data:
+            if not os.path.exists(place) or _read(place) != data:
                 problems.append(f"{os.fsdecode(path)}: other bytes")
         return m.VerifyReport(version, len(content), version.size, problems)
 
     def _shutdown(self, _: m.Shutdown) -> m.Done:
+        self.shut_down.set()
         return m.Done()
+
+
+def _read(path: bytes) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()

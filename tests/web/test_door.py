@@ -19,6 +19,15 @@ async def test_it_listens_on_this_machine_only():
         assert door.address.startswith("http://127.0.0.1:")
 
 
+def test_places_are_read_as_the_settings_have_them():
+    assert not WebParams.at("off").enabled
+    assert WebParams.at("127.0.0.1:8791") == WebParams(port=8791)
+    assert WebParams.at("unix:/run/web.sock") == WebParams(socket="/run/web.sock")
+    for place in ("0.0.0.0:80", "8791", "unix:relative", "example.org:80", "127.0.0.1:", "127.0.0.1:x", ""):
+        with pytest.raises(InvalidInput):
+            WebParams.at(place)
+
+
 async def test_healthz_and_readyz_say_what_the_service_says():
     facts = MadeUpFacts()
     async with open_door(facts) as door:
