@@ -67,10 +67,19 @@ class Disk:
         """Write at the descriptor's position; no fsync."""
         write_all(fd, parts)
 
+    def create(self, path: bytes, mode: int = 0o600) -> int:
+        """Create a file that must not exist and return its descriptor, for `append`; the caller closes it."""
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+
     def rename(self, source: bytes, target: bytes) -> None:
         """Move a synced file over `target` and make the new name durable."""
         os.rename(source, target)
         self.sync_directory(os.path.dirname(target))
+
+    def rename_at(self, source: bytes, directory: int, name: bytes) -> None:
+        """Move a synced file to `name` in an open directory, durably: no link on the way can lead elsewhere."""
+        os.rename(source, name, dst_dir_fd=directory)
+        os.fsync(directory)
 
     def link(self, source: bytes, target: bytes) -> None:
         """Give a synced file a second name that must be free (FileExistsError), durably. The put-if-absent of disks."""
@@ -147,6 +156,16 @@ class Disk:
         """Unlink a file; one that is not there is no error."""
         with suppress(FileNotFoundError):
             os.unlink(path)
+
+    def remove_directory(self, path: bytes) -> bool:
+        """Remove an empty directory; return False when it holds something or is not there."""
+        try:
+            os.rmdir(path)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.EBUSY):
+                return False
+            raise
+        return True
 
     async def restore_at(self, lane: Lane, path: bytes, offset: int, data: Buffer) -> None:
         """Write into an existing file at an offset, on the lane's threads (restored files)."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from syncd.disk import Disk, disk_error
-from syncd.download.plan import ChunkAt, Wanted
+from syncd.download.plan import Wanted
 from syncd.download.place import Target
 from syncd.errors import LocalDisk
+from syncd.format.codec import ZEROS
 from syncd.format.digest import hash_bytes
+from syncd.format.restore import Chunk
 from syncd.lanes import Lane
 from syncd.repo.packs import Packs
 
@@ -24,7 +26,7 @@ class Held:
     """What is here of a file: `placed` when its final place already has the right bytes, else the chunks missing."""
 
     placed: bool
-    missing: list[ChunkAt]
+    missing: list[Chunk]
     have: int
 
 
@@ -33,7 +35,7 @@ class Goal:
     """Where one fetched chunk goes: a temporary file and an offset in it."""
 
     path: bytes
-    chunk: ChunkAt
+    chunk: Chunk
 
 
 class FetchStage:
@@ -51,19 +53,19 @@ class FetchStage:
         self._lane = lane
         self._room = asyncio.Semaphore(reads)
 
-    async def look(self, target: Target, wanted: Wanted, chunks: list[ChunkAt]) -> Held:
+    async def look(self, target: Target, wanted: Wanted, chunks: list[Chunk]) -> Held:
         """Find out what an earlier try or the target itself already holds of a file; make its temporary file."""
         return await self._lane.run(self._look, target, wanted, chunks)
 
-    async def fill(self, goals: Sequence[Goal]) -> None:
-        """Fetch, verify and write chunks; on return all of them are in their files (not synced yet)."""
+    async def fill(self, goals: Sequence[Goal], fetched: Callable[[int], None]) -> None:
+        """Fetch, verify and write chunks, telling `fetched` the bytes; on return all are in their files, not synced."""
         async with asyncio.TaskGroup() as tasks:
             for read in _coalesce(goals):
                 await self._room.acquire()
-                task = tasks.create_task(self._read(read))
+                task = tasks.create_task(self._read(read, fetched))
                 task.add_done_callback(lambda _: self._room.release())
 
-    async def _read(self, read: list[Goal]) -> None:
+    async def _read(self, read: list[Goal], fetched: Callable[[int], None]) -> None:
         frames = []
         for goal in read:
             if not frames or frames[-1] is not goal.chunk.frame:
@@ -75,8 +77,9 @@ class FetchStage:
                 await self._disk.restore_at(self._lane, path, offset, data)
             except OSError as error:
                 raise disk_error(error, "cannot write a restored file", path) from error
+            fetched(len(data))
 
-    def _look(self, target: Target, wanted: Wanted, chunks: list[ChunkAt]) -> Held:
+    def _look(self, target: Target, wanted: Wanted, chunks: list[Chunk]) -> Held:
         size = wanted.entry.size
         try:
             fd = target.existing(wanted.entry.path, size)
@@ -92,9 +95,10 @@ class FetchStage:
                 fresh = os.fstat(fd).st_size == 0
                 if os.fstat(fd).st_size != size:
                     os.ftruncate(fd, size)
-                missing = chunks if fresh else _missing(self._disk, fd, chunks)
-                holes = [] if not fresh else [chunk for chunk in missing if chunk.frame.is_zeros]
-                missing = [chunk for chunk in missing if chunk not in holes] if holes else missing
+                if fresh:  # zeros are there already, as holes
+                    missing = [chunk for chunk in chunks if chunk.frame.codec != ZEROS]
+                else:
+                    missing = _missing(self._disk, fd, chunks)
             finally:
                 os.close(fd)
         except OSError as error:
@@ -102,7 +106,7 @@ class FetchStage:
         return Held(False, missing, size - sum(chunk.frame.raw_length for chunk in missing))
 
 
-def _missing(disk: Disk, fd: int, chunks: list[ChunkAt]) -> list[ChunkAt]:
+def _missing(disk: Disk, fd: int, chunks: list[Chunk]) -> list[Chunk]:
     missing = []
     for chunk in chunks:
         data = memoryview(bytearray(chunk.frame.raw_length))

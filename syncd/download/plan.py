@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from syncd.errors import Refused
-from syncd.format.manifest import FILE, REFERENCE, SYMLINK, Entry, Manifest, Page, check_chunks
-from syncd.format.pack import Frame
+from syncd.format.manifest import FILE, REFERENCE, SYMLINK, Entry, Manifest, Page
+from syncd.format.restore import Chunk, check_file, chunks, packs_of
 from syncd.model.names import printable
 from syncd.repo.repository import Repository
 
@@ -16,22 +16,12 @@ _GROUP_FILES = 256
 
 
 @dataclass(frozen=True, slots=True)
-class ChunkAt:
-    """One chunk of a file: its offset in the file, the pack (32 bytes) and frame that hold it."""
-
-    offset: int
-    pack: bytes
-    number: int
-    frame: Frame
-
-
-@dataclass(frozen=True, slots=True)
 class Wanted:
-    """One entry to restore; `packs` are what its runs index; `number` names its temporary file."""
+    """One entry to restore, the page it stands on; `number` names its temporary file."""
 
     number: int
     entry: Entry
-    packs: tuple[bytes, ...]
+    page: Page
 
 
 async def groups(repository: Repository, manifest: Manifest) -> AsyncIterator[list[Wanted]]:
@@ -48,7 +38,7 @@ async def groups(repository: Repository, manifest: Manifest) -> AsyncIterator[li
             if group and (size + entry.size > _GROUP_BYTES or len(group) >= _GROUP_FILES):
                 yield group
                 group, size = [], 0
-            group.append(Wanted(number, entry, page.packs))
+            group.append(Wanted(number, entry, page))
             number += 1
             size += entry.size
     if group:
@@ -89,17 +79,10 @@ def check_link(entry: Entry) -> None:
         )
 
 
-async def chunks_of(repository: Repository, wanted: Wanted) -> list[ChunkAt]:
+async def chunks_of(repository: Repository, wanted: Wanted) -> list[Chunk]:
     """Return where the chunks of a file lie, checked against its size and digest."""
     if wanted.entry.type != FILE or not wanted.entry.size:
         return []
-    places: list[ChunkAt] = []
-    offset = 0
-    for run in wanted.entry.runs:
-        pack = wanted.packs[run.pack]
-        frames = await repository.packs.index(pack)
-        for number in range(run.first, min(run.first + run.count, len(frames))):
-            places.append(ChunkAt(offset, pack, number, frames[number]))
-            offset += frames[number].raw_length
-    check_chunks(wanted.entry, [place.frame for place in places])
-    return places
+    tables = {pack: await repository.packs.index(pack) for pack in packs_of(wanted.entry, wanted.page)}
+    check_file(wanted.entry, wanted.page, tables)
+    return list(chunks(wanted.entry, wanted.page, tables))

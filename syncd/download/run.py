@@ -9,7 +9,7 @@ from syncd.disk import Disk
 from syncd.download.fetch import FetchStage, Goal, check_space
 from syncd.download.place import Target
 from syncd.download.plan import Wanted, check_all, chunks_of, groups
-from syncd.errors import SyncdError
+from syncd.errors import root_cause
 from syncd.format.manifest import DIRECTORY, FILE, SYMLINK
 from syncd.journal.jobs import DownloadSpec, JobResult, JobRow
 from syncd.lanes import Lane
@@ -66,12 +66,8 @@ class Downloads:
         try:
             await self._restore(version, Target(self._disk, spec.root, job.job), progress)
         except BaseExceptionGroup as group:
-            raise _first(group) from group
+            raise root_cause(group) from group
         return JobResult(version=version.number, digest=version.digest, files=version.files, bytes=version.size)
-
-    async def discard(self, job: JobRow, spec: DownloadSpec) -> None:
-        """Remove what a download that was given up has left half done; placed files stay."""
-        await self._lane.run(Target(self._disk, spec.root, job.job).close)
 
     async def _restore(self, version: Version, target: Target, progress: Progress) -> None:
         manifest = await self._repository.manifests.read(version)
@@ -109,14 +105,21 @@ class Downloads:
                 continue
             unplaced.append(wanted)
             goals += [Goal(target.temporary(wanted.number), chunk) for chunk in held.missing]
-        await fetcher.fill(goals)
-        fetched = sum(goal.chunk.frame.raw_length for goal in goals)
-        progress.read(fetched)
-        progress.stored(fetched)
+
+        def fetched(size: int) -> None:
+            progress.read(size)
+            progress.stored(size)
+
+        await fetcher.fill(goals, fetched)
         await self._lane.run(_place_all, target, unplaced)
         for wanted in unplaced:
             if wanted.entry.type == FILE:
                 progress.file_done()
+
+
+def discard(disk: Disk, root: bytes, job: str) -> None:
+    """Remove what a download that was given up has left half done; placed files stay. Called inside a lane."""
+    Target(disk, root, job).close()
 
 
 def _place_all(target: Target, group: list[Wanted]) -> None:
@@ -127,11 +130,3 @@ def _place_all(target: Target, group: list[Wanted]) -> None:
             target.place_link(wanted.entry, wanted.number)
         elif wanted.entry.type == DIRECTORY:
             target.place_directory(wanted.entry)
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    for error in group.exceptions:
-        found = _first(error) if isinstance(error, BaseExceptionGroup) else error
-        if isinstance(found, SyncdError):
-            return found
-    return group.exceptions[0]

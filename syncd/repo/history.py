@@ -129,8 +129,8 @@ class History:
                 self._change(slot, number, deleted=False)
             case kinds.Alias() as alias:
                 self._moved(alias)
-            case kinds.Tag(version=number, tags=tags):
-                self._change(slot, number, tags=tuple(tags))
+            case kinds.Tag(version=number) as tag:
+                self._tagged(slot, number, tag)
             case kinds.Describe(version=number) as words:
                 self._described(slot, number, words)
             case kinds.Fence(epoch=epoch):
@@ -145,9 +145,8 @@ class History:
                 )
 
     def _created(self, slot: Slot, type_: str) -> None:
-        if slot.number != 0:
-            raise Corrupt(f"slot {slot.number} of {self.key} creates it again", "only slot 0 may", "")
-        self.type = type_
+        if slot.number == 0:  # a later one lost the race for slot 0 and says nothing any more
+            self.type = type_
 
     def _committed(self, slot: Slot, commit: kinds.Commit) -> None:
         if not self.type:
@@ -162,7 +161,7 @@ class History:
         self.aliases.update((alias, number) for alias in commit.aliases if alias != LATEST)
 
     def _moved(self, alias: kinds.Alias) -> None:
-        if alias.expect and any(self.aliases.get(name, -1) != at for name, at in alias.expect.items()):
+        if alias.expect is not None and any(self.aliases.get(name) != at for name, at in alias.expect.items()):
             return  # the compare-and-swap lost; whoever asked sees it in the replay
         for name in alias.drop:
             self.aliases.pop(name, None)
@@ -170,7 +169,14 @@ class History:
             if 0 <= number < len(self.versions) and not self.versions[number].deleted:
                 self.aliases[name] = number
 
-    def _described(self, slot: Slot, number: int, words: kinds.Describe) -> None:
+    def _tagged(self, slot: Slot, number: int, tag: kinds.Tag) -> None:
+        if 0 <= number < len(self.versions):
+            kept = [word for word in self.versions[number].tags if word not in tag.drop]
+            self._change(slot, number, tags=tuple(dict.fromkeys([*kept, *tag.add])))
+
+    def _described(self, slot: Slot, number: int | None, words: kinds.Describe) -> None:
+        if number is None:
+            return  # of the artifact as a whole: nothing here shows it yet
         changes: dict[str, Any] = {}
         if words.description is not None:
             changes["description"] = words.description

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 
-from syncd.errors import Conflict, NotFound, RemoteRefused, SyncdError
+from syncd.errors import Conflict, Corrupt, NotFound, RemoteRefused, SyncdError
 from syncd.format.chunker import Params
 from syncd.format.keys import REPO
-from syncd.format.repo import RepoRecord, decode_repo, encode_repo, new_repo
+from syncd.format.repo import RepoRecord, decode_repo, encode_repo, require
 from syncd.store.base import Store
 
 _RACERS = 8
@@ -22,9 +22,13 @@ async def open_record(store: Store) -> RepoRecord | None:
         Corrupt: the record is damaged or of a format or feature this program does not know.
     """
     try:
-        return decode_repo(await store.get(REPO))
+        record = decode_repo(await store.get(REPO))
     except NotFound:
         return None
+    except Corrupt as error:
+        raise Corrupt(f"{REPO}: {error.what}", error.why, error.hint) from error
+    require(record, write=True)
+    return record
 
 
 async def initialise(store: Store, chunker: Params, pack_target: int, rng: random.Random, created_by: str) -> RepoRecord:
@@ -34,7 +38,7 @@ async def initialise(store: Store, chunker: Params, pack_target: int, rng: rando
         return record
     if not store.capabilities.create_is_atomic:
         raise RemoteRefused("this remote lets two writers win", "it has no put-if-absent", "use another store")
-    fresh = new_repo(rng.randbytes(16).hex(), chunker, pack_target, created_by)
+    fresh = RepoRecord(repo_id=rng.randbytes(16).hex(), chunker=chunker, pack_target=pack_target, created_by=created_by)
     try:
         await store.create(REPO, encode_repo(fresh))
     except SyncdError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from syncd.errors import Corrupt, NotFound
-from syncd.format.manifest import Entry, Manifest, Page, PageRef, decode_manifest, decode_page
+from syncd.format.manifest import Entry, Manifest, Page, PageRef, PathOrder, decode_manifest, open_page
 from syncd.lanes import Lane
 from syncd.repo.history import Version
 from syncd.repo.packs import Packs
@@ -42,16 +42,17 @@ class Manifests:
             raise Corrupt(f"{version.manifest} is another version's", "its digest differs from the log's", "")
         return manifest
 
-    async def page(self, ref: PageRef) -> Page:
-        """Return one page of entries."""
+    async def page(self, ref: PageRef, order: PathOrder | None = None) -> Page:
+        """Return one page of entries; `order` is shared by those who read all pages in order."""
         data = await self._packs.chunk(ref.pack, ref.frame)
-        return await self._lane.run(decode_page, data, ref)
+        return await self._lane.run(open_page, ref, data, order)
 
     async def pages(self, manifest: Manifest, after: bytes = b"") -> AsyncIterator[Page]:
         """Yield the pages that hold entries behind the path `after`, in order."""
+        order = None if after else PathOrder()
         for ref in manifest.pages:
             if not after or ref.last > after:
-                yield await self.page(ref)
+                yield await self.page(ref, order)
 
     async def entries(self, manifest: Manifest, after: bytes = b"") -> AsyncIterator[Entry]:
         """Yield the entries behind the path `after`, in order."""

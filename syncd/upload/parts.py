@@ -23,8 +23,6 @@ class UploadParams:
     sends: int = 4
     memory: int = 128 << 20
     compress: bool = True
-    page_average: int = 1024
-    page_maximum: int = 8192
 
 
 @dataclass(frozen=True, slots=True)

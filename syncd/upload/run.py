@@ -7,18 +7,16 @@ Every failure ends the whole flow (one task group); what packs were stored by th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable
 from contextlib import aclosing
 
 from syncd.clock import Clock
-from syncd.errors import NotFound, RemoteUnavailable, SyncdError
+from syncd.errors import NotFound, RemoteUnavailable, SyncdError, root_cause
 from syncd.format.chunker import Cutter
 from syncd.format.digest import hash_bytes
 from syncd.format.keys import manifest_key, pack_key
-from syncd.format.manifest import (
-    DIRECTORY, FILE, SYMLINK, Entry, Manifest, Page, PageRef, Run, encode_manifest, encode_page, page_tree, split_pages,
-    version_digest,
-)  # fmt: skip
+from syncd.format.builder import Located, ManifestBuilder
+from syncd.format.manifest import DIRECTORY, FILE, SYMLINK, Entry, encode_manifest, manifest_hash
 from syncd.journal.core import Ledger
 from syncd.journal.jobs import JobResult, JobRow, UploadSpec
 from syncd.journal.packs import (
@@ -89,7 +87,7 @@ class Uploads:
             async with asyncio.TaskGroup() as tasks:
                 await self._store_all(job, spec, meter, tasks)
         except BaseExceptionGroup as group:
-            raise _first(group) from group
+            raise root_cause(group) from group
         return warnings
 
     async def commit(self, job: JobRow, spec: UploadSpec) -> JobResult:
@@ -98,10 +96,6 @@ class Uploads:
         if ready is None:
             raise RemoteUnavailable("the journal lost what was stored", "", "it is stored again")
         return await self._commit.commit(job, spec, ready, await stored_bytes(self._ledger, job.job))
-
-    async def finished(self, job: JobRow) -> None:
-        """Drop the progress of a job that has ended."""
-        await forget_progress(self._ledger, job.draft or "", job.job)
 
     async def _store_all(self, job: JobRow, spec: UploadSpec, meter: Progress, tasks: asyncio.TaskGroup) -> None:
         draft = job.draft or ""
@@ -145,45 +139,19 @@ class Uploads:
         await queue.put(None)
 
     async def _store_manifest(self, job: JobRow, spec: UploadSpec, packer: PackStage, done: list[Done]) -> PreparedRow:
-        refs = []
-        for dones in _pages(done, self._params):
-            page = _page(dones)
-            data = encode_page(page)
-            digest = hash_bytes(data)
-            refs.append((page, data, digest, await packer.add_bytes(data, digest)))
+        builder = ManifestBuilder(self._repository.record.pages)
+        built = [builder.add(_entry(item), _located(item)) for item in done]
+        built.append(builder.finish())
+        places = [(page, await packer.add_bytes(page.data, page.hash)) for page in built if page is not None]
         await packer.flush()
-        pages = tuple(
-            PageRef(
-                first=page.entries[0].path,
-                last=page.entries[-1].path,
-                entries=len(page.entries),
-                files=sum(entry.type == FILE for entry in page.entries),
-                size=sum(entry.size for entry in page.entries),
-                tree=page_tree(page.entries),
-                pack=pack_id(pack),
-                frame=frame,
-                length=len(data),
-                hash=digest,
-            )
-            for page, data, digest, (pack, frame) in refs
-        )
-        manifest = Manifest(
-            project=job.project,
-            name=job.name,
-            type=spec.type,
-            txn=spec.txn,
-            digest=version_digest(page.tree for page in pages),
-            chunker=self._chunking.params,
-            pages=pages,
-            entries=sum(page.entries for page in pages),
-            files=sum(page.files for page in pages),
-            size=sum(page.size for page in pages),
-        )
+        for page, (pack, frame) in places:
+            builder.placed(page.hash, pack_id(pack), frame)
+        manifest = builder.manifest(job.project, job.name, spec.type, spec.txn, self._chunking.params)
         data = encode_manifest(manifest)
         name = manifest_key(manifest.digest, spec.txn)
         await self._repository.store.put(name, [data])
         return PreparedRow(
-            name, hash_bytes(data), len(data), manifest.digest, manifest.entries, manifest.files, manifest.size
+            name, manifest_hash(data), len(data), manifest.digest, manifest.entries, manifest.files, manifest.size
         )
 
     async def _learn_newest(self, key: ArtifactKey) -> list[str]:
@@ -230,39 +198,17 @@ class Uploads:
             )
 
 
-def _pages(done: list[Done], params: UploadParams) -> Iterator[list[Done]]:
-    start = 0
-    names = (Entry(path=item.file.name, type=0, mode=0, size=0, digest=b"") for item in done)
-    for page in split_pages(names, average=params.page_average, maximum=params.page_maximum):
-        yield done[start : start + len(page)]
-        start += len(page)
-
-
-def _page(dones: list[Done]) -> Page:
-    packs: dict[bytes, int] = {}
-    entries = tuple(
-        Entry(
-            path=item.file.name,
-            type=_TYPES[item.file.type],
-            mode=item.file.mode & 0o777,
-            size=item.file.size if item.file.type == "file" else 0,
-            digest=item.digest,
-            runs=tuple(_run(run, packs) for run in item.runs),
-            target=item.file.target,
-        )
-        for item in dones
+def _entry(item: Done) -> Entry:
+    file = item.file
+    return Entry(
+        path=file.name,
+        type=_TYPES[file.type],
+        mode=file.mode & 0o777,
+        size=file.size if file.type == "file" else 0,
+        digest=item.digest,
+        target=file.target,
     )
-    return Page(packs=tuple(packs), entries=entries)
 
 
-def _run(run: RunInFlight, packs: dict[bytes, int]) -> Run:
-    return Run(pack=packs.setdefault(pack_id(run.pack), len(packs)), first=run.first, count=run.count)
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """One failure ends the flow and cancels the rest: the first that is not a cancellation is the reason."""
-    for error in group.exceptions:
-        found = _first(error) if isinstance(error, BaseExceptionGroup) else error
-        if not isinstance(found, asyncio.CancelledError):
-            return found
-    return group.exceptions[0]
+def _located(item: Done) -> tuple[Located, ...]:
+    return tuple(Located(pack_id(run.pack), run.first, run.count) for run in item.runs)

@@ -258,7 +258,10 @@ class DropDraft(Request):
 
 @dataclass(frozen=True, slots=True)
 class Log(Request):
-    """Turn a draft into an upload job. Repeating it for the same draft returns the same job."""
+    """Turn a draft into an upload job. Repeating it for the same draft returns the same job.
+
+    `empty` says that nothing was added on purpose; without it a draft the daemon does not know is an error.
+    """
 
     op: ClassVar[str] = "log"
     reply: ClassVar[type[Message]] = JobInfo
@@ -271,6 +274,7 @@ class Log(Request):
     aliases: list[str] = field(default_factory=list)
     tags: list[str] = field(default_factory=list)
     run: RunInfo | None = None
+    empty: bool = False
 
 
 @dataclass(frozen=True, slots=True)
