@@ -121,7 +121,7 @@ async def _leave_when_idle(service: Service, seconds: float, stopping: asyncio.E
 
 def _set_up_logging(level: str) -> None:
     under_journald = "JOURNAL_STREAM" in os.environ
-    form = "%(levelname)s %(name)s: %(message)s" if under_journald else "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    form = (
+        "%(levelname)s %(name)s: %(message)s" if under_journald else "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
     logging.basicConfig(level=level.upper(), format=form, stream=sys.stderr, force=True)
-
-

@@ -19,8 +19,7 @@ def rows() -> list[str]:
     found = [
         "| key | environment | default | meaning |",
         "|---|---|---|---|",
-        f"| `[[remote]]` `url` | `{REMOTE_ENV}` | `remote` below the state directory | the bucket or directory everything"
-        " is committed to |",
+        f"| `[[remote]]` `url` | `{REMOTE_ENV}` | `remote` below the state directory | where everything is committed |",
     ]
     for key in KEYS.values():
         default = DERIVED.get(key.name) or key.about.default or f"`{toml(key.about.kind.show(defaults[key.name]))}`"
