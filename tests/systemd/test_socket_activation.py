@@ -22,7 +22,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
     return {
         **kept,
         "HOME": str(tmp_path),
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "PYTHONPATH": os.pathsep.join(filter(os.path.isdir, sys.path)),
         "SYNCD_STATE_DIR": str(tmp_path / "state"),
         "SYNCD_SOCKET": str(tmp_path / "sock"),
         "SYNCD_AUTOSTART": "0",
