@@ -105,7 +105,7 @@ def test_a_file_in_the_place_of_a_directory_is_an_error(here: bytes):
     Disk().write_new(os.path.join(here, b"a"), [])
     with pytest.raises(FileExistsError):
         Disk().make_directory(os.path.join(here, b"a"))
-    with pytest.raises(OSError, match="Not a directory|File exists"):
+    with pytest.raises(OSError, match=r"Not a directory|File exists"):
         Disk().make_directory(os.path.join(here, b"a", b"b"))
 
 

@@ -110,14 +110,23 @@ async def test_what_the_kernel_refuses_is_said_with_the_remedy_and_leaves_nothin
 class RepliesLikeNfs(Disk):
     """The server did the link, the reply was lost, the kernel asked again and was told EEXIST."""
 
+    synced = 0
+
     def link(self, source: bytes, target: bytes) -> None:
         os.link(source, target)
+        self.synced = 0
         os.link(source, target)
+
+    def sync_directory(self, path: bytes) -> None:
+        super().sync_directory(path)
+        self.synced += 1
 
 
 async def test_a_create_whose_reply_was_lost_on_nfs_knows_its_own_object(root: Path, lane: Lane):
-    store = await opened(root, lane, RepliesLikeNfs())
+    disk = RepliesLikeNfs()
+    store = await opened(root, lane, disk)
     await store.create("log/0", b"mine")
+    assert disk.synced == 1
     assert await store.get("log/0") == b"mine"
     assert temporaries(root) == []
     with pytest.raises(Conflict):

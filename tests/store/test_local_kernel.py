@@ -1,4 +1,4 @@
-"""The local store beside a real kernel: system calls in order, two processes, a full disk, a read-only one, a SIGKILL."""
+"""The local store beside a real kernel: system calls in order, two processes, full and read-only disks, a SIGKILL."""
 
 from __future__ import annotations
 
