@@ -27,6 +27,7 @@ RUN = struct.Struct("<III")
 
 _TREE_DOMAIN = b"syncd tree 1\x00"
 _VERSION_DOMAIN = b"syncd version 1\x00"
+_PARTS_DOMAIN = b"syncd parts 1\x00"
 _TREE_HEAD = struct.Struct("<IBIQBI")
 
 Attribute = str | int | float | bool | None
@@ -142,3 +143,8 @@ def _facts(entry: Entry) -> bytes:
 def version_digest(trees: Iterable[bytes]) -> bytes:
     """Return the digest of a version from those of its pages: equal digests mean equal content."""
     return hash_bytes(_VERSION_DOMAIN, b"".join(trees))
+
+
+def parts_digest(digests: Sequence[bytes]) -> bytes:
+    """Return the digest of a version made of parts from theirs in order; of a single part its own."""
+    return digests[0] if len(digests) == 1 else hash_bytes(_PARTS_DOMAIN, b"".join(digests))

@@ -47,6 +47,9 @@ __all__ = [
 MANIFEST_MAGIC = seal.magic(b"SYNCDMF")
 PAGE_MAGIC = seal.magic(b"SYNCDPG")
 MAX_MANIFEST = MAX_FRAME_RAW + (64 << 10)
+MAX_PAGES = MAX_FRAME_RAW // 128
+MAX_PACKS = MAX_FRAME_RAW // 32
+MAX_PAGE_ENTRIES = 1 << 16
 ROLE = "manifest"
 PAGE_ROLE = "manifest page"
 
@@ -93,11 +96,11 @@ class Manifest(Struct, frozen=True, kw_only=True):
     txn: str
     digest: Hash
     chunker: Params
-    pages: tuple[PageRef, ...]
+    pages: Annotated[tuple[PageRef, ...], Meta(max_length=MAX_PAGES)]
     entries: Count
     files: Count
     size: Count
-    features: tuple[Feature, ...] = ()
+    features: Annotated[tuple[Feature, ...], Meta(max_length=100)] = ()
     format: int = seal.FORMAT
 
 
@@ -113,8 +116,8 @@ class _EntryRow(Struct, frozen=True, array_like=True, gc=False):
 
 
 class _PageRow(Struct, frozen=True, array_like=True):
-    packs: tuple[Hash, ...]
-    entries: tuple[_EntryRow, ...]
+    packs: Annotated[tuple[Hash, ...], Meta(max_length=MAX_PACKS)]
+    entries: Annotated[tuple[_EntryRow, ...], Meta(max_length=MAX_PAGE_ENTRIES)]
 
 
 _PAGE_DECODER = msgspec.msgpack.Decoder(_PageRow)
