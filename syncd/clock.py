@@ -1,4 +1,4 @@
-"""Time, handed in. The only module that reads a clock or sleeps; tests pass a clock they move by hand."""
+"""Time and chance, handed in. The only module that reads a clock or sleeps; tests pass a clock they move by hand."""
 
 from __future__ import annotations
 
@@ -20,6 +20,18 @@ class Clock(Protocol):
 
     async def sleep(self, seconds: float) -> None:
         """Return after `seconds`, or raise CancelledError."""
+        ...
+
+
+class Chance(Protocol):
+    """Where a room gets its randomness from: a `random.Random`, seeded in tests. Never for secrets."""
+
+    def random(self) -> float:
+        """Return a float in [0, 1)."""
+        ...
+
+    def getrandbits(self, k: int, /) -> int:
+        """Return an integer of `k` random bits."""
         ...
 
 

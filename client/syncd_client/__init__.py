@@ -1,0 +1,1 @@
+"""Log artifacts and use them."""
