@@ -23,6 +23,7 @@ FILE, SYMLINK, DIRECTORY, REFERENCE = range(4)
 MAX_SIZE = 2**63 - 1
 TARGET_LIMIT = 4095
 ATTRS_LIMIT = 1024
+ATTRS_COUNT = 64
 RUN = struct.Struct("<III")
 
 _TREE_DOMAIN = b"syncd tree 1\x00"
@@ -111,8 +112,8 @@ def _wrong_runs(entry: Entry, packs: int) -> str:
 
 def _wrong_attrs(entry: Entry) -> str:
     weight = sum(len(key) + (len(value) if isinstance(value, str) else 8) for key, value in entry.attrs.items())
-    if weight > ATTRS_LIMIT:
-        return f"attributes of {weight} bytes; at most {ATTRS_LIMIT} are kept"
+    if weight > ATTRS_LIMIT or len(entry.attrs) > ATTRS_COUNT:
+        return f"{len(entry.attrs)} attributes of {weight} bytes; at most {ATTRS_LIMIT} are kept"
     if any(isinstance(value, float) and value != value for value in entry.attrs.values()):
         return "an attribute is not a number"
     return ""

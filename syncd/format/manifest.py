@@ -19,6 +19,7 @@ from syncd.format.chunker import Params
 from syncd.format.codec import MAX_FRAME_RAW
 from syncd.format.digest import HASH_BYTES, hash_bytes
 from syncd.format.entries import (
+    ATTRS_COUNT,
     DIRECTORY,
     FILE,
     MAX_SIZE,
@@ -112,7 +113,7 @@ class _EntryRow(Struct, frozen=True, array_like=True, gc=False):
     digest: bytes
     runs: bytes = b""
     target: bytes = b""
-    attrs: Annotated[dict[str, Attribute], Meta(max_length=64)] = {}
+    attrs: Annotated[dict[str, Attribute], Meta(max_length=ATTRS_COUNT)] = {}
 
 
 class _PageRow(Struct, frozen=True, array_like=True):
@@ -190,8 +191,12 @@ def totals(entries: tuple[Entry, ...]) -> tuple[int, int, int]:
 
 def encode_manifest(manifest: Manifest) -> bytes:
     """Return the manifest object; InvalidInput for one that no reader would take."""
-    _check_manifest(manifest)
-    return seal.seal(MANIFEST_MAGIC, seal.squeeze(seal.pack_value(manifest)))
+    data = seal.seal(MANIFEST_MAGIC, seal.squeeze(seal.pack_value(manifest)))
+    try:
+        decode_manifest(data, manifest_hash(data))
+    except Corrupt as error:
+        raise InvalidInput(f"the {ROLE} cannot be written", f"{error.what}: {error.why}") from error
+    return data
 
 
 def manifest_hash(data: bytes) -> bytes:
@@ -215,8 +220,8 @@ def decode_manifest(data: bytes, expected_hash: bytes) -> Manifest:
 
 
 def _check_page(page: Page) -> None:
-    if not page.entries or len(set(page.packs)) != len(page.packs):
-        raise InvalidInput("a page without entries, or with a pack twice")
+    if not 0 < len(page.entries) <= MAX_PAGE_ENTRIES or len(set(page.packs)) != len(page.packs):
+        raise InvalidInput(f"a page of {len(page.entries)} entries, or with a pack twice")
     order = PathOrder()
     for entry in page.entries:
         check_entry(entry, len(page.packs))

@@ -46,7 +46,7 @@ class RepoRecord(Struct, frozen=True, kw_only=True):
         created_by: program and version, for people.
     """
 
-    repo_id: Annotated[str, Meta(pattern=r"^[0-9a-zA-Z_\-]{8,64}$")]
+    repo_id: Annotated[str, Meta(pattern=r"^[0-9a-zA-Z_\-]{8,64}\Z")]
     format: Annotated[int, Meta(ge=1, le=2**31)] = seal.FORMAT
     hash: Feature = HASH_NAME
     chunker: Params = DEFAULT
