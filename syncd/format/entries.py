@@ -111,6 +111,8 @@ def _wrong_runs(entry: Entry, packs: int) -> str:
 
 
 def _wrong_attrs(entry: Entry) -> str:
+    if not entry.attrs:
+        return ""
     weight = sum(len(key) + (len(value) if isinstance(value, str) else 8) for key, value in entry.attrs.items())
     if weight > ATTRS_LIMIT or len(entry.attrs) > ATTRS_COUNT:
         return f"{len(entry.attrs)} attributes of {weight} bytes; at most {ATTRS_LIMIT} are kept"

@@ -1,4 +1,4 @@
-"""Whatever the bytes: a decoder gives a value whose promises hold, or Corrupt. Never anything else, never much memory."""
+"""Whatever the bytes: a decoder gives a value whose promises hold, or Corrupt; nothing else, and within its memory."""
 
 import tracemalloc
 
@@ -271,7 +271,7 @@ def test_what_is_newer_is_named(check, data, word):
 def test_features_of_a_manifest_are_refused_by_name():
     fields = msgpack.unpackb(seal.expand(memoryview(MANIFESTS[0])[8:-32], "manifest"))
     for change in ({"features": ["tensors"]}, {"format": 2}):
-        with pytest.raises(Corrupt, match="tensors|format 2"):
+        with pytest.raises(Corrupt, match=r"tensors|format 2"):
             whole_manifest(sealed_manifest(msgpack.packb(fields | change)))
 
 

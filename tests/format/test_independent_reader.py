@@ -110,8 +110,8 @@ def restored(bucket, commit):
         assert hashed(page) == ref[9] and page.startswith(b"SYNCDPG\x01")
         packs, entries = msgpack.unpackb(page[8:])
         for path, kind, mode, size, digest, runs, target, *_ in entries:
-            runs = [(packs[number(runs, r)], number(runs, r + 4), number(runs, r + 8)) for r in range(0, len(runs), 12)]
-            pieces = [chunk(pack, first + n) for pack, first, count in runs for n in range(count)]
+            spans = [[number(runs, at + n) for n in (0, 4, 8)] for at in range(0, len(runs), 12)]
+            pieces = [chunk(packs[pack], first + n) for pack, first, count in spans for n in range(count)]
             if kind == 0:
                 listed = b"".join(len(piece).to_bytes(8, "little") + hashed(piece) for piece in pieces)
                 assert hashed(b"syncd file 1\0", listed) == digest and sum(map(len, pieces)) == size

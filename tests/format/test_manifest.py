@@ -32,8 +32,8 @@ def decode(data):
     return m.decode_page(data, hash_bytes(data))
 
 
-def built(paths=(b"a", b"b/c", b"d"), params=m.PageParams(2, 2)):
-    builder = ManifestBuilder(params)
+def built(paths=(b"a", b"b/c", b"d")):
+    builder = ManifestBuilder(m.PageParams(2, 2))
     pages = [builder.add(a_file(path, runs=()), [Located(PACK, 0, 1)]) for path in paths] + [builder.finish()]
     pages = [page for page in pages if page]
     for number, page in enumerate(pages):

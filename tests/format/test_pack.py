@@ -133,7 +133,7 @@ def test_frames_are_found_without_the_index():
 
 @given(st.binary(max_size=300), st.binary(max_size=300))
 def test_resync_of_garbage_around_frames_finds_only_true_chunks(before, after):
-    sealed, data = built([b"abc"])
+    _, data = built([b"abc"])
     body = data[32 : -64 - 44]
     for frame in pack.resync(before + pack.FRAME_MAGIC + body + after):
         assert opened(frame, before + pack.FRAME_MAGIC + body + after) == b"abc"

@@ -53,8 +53,7 @@ def test_a_hostile_entry_yields_no_more_than_its_size():
     entry = replace(ENTRY, runs=(Run(1, 0, 1),) * 100_000)
     taken = []
     with pytest.raises(Corrupt, match="cannot be restored"):
-        for chunk in chunks(entry, PAGE, TABLES):
-            taken.append(chunk)
+        taken.extend(chunks(entry, PAGE, TABLES))
     assert len(taken) == 2
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from syncd.format import codec, log, manifest, pack, repo
+from syncd.format import codec, keys, log, manifest, pack, repo
 from syncd.format.chunker import Params
 from syncd.format.digest import file_digest, hash_bytes
 from syncd.model.names import ArtifactKey
-from syncd.format import keys
 
 CHUNK = b"abc"
 NONCE = bytes(range(16))
