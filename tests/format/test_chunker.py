@@ -146,7 +146,7 @@ def test_the_cuts_of_a_fixed_input_never_change_small_sizes(cutter: Cutter) -> N
 
 
 def test_the_cuts_of_a_fixed_input_never_change_default_sizes(cutter: Cutter) -> None:
-    assert DEFAULT == Params("quad16-1", 65536, 262144, 2097152)
+    assert Params("quad16-1", 65536, 262144, 2097152) == DEFAULT
     assert cutter.boundaries(memoryview(fixed_bytes(2 << 20)), DEFAULT, True) == GOLDEN_DEFAULT
 
 
