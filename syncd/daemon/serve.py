@@ -18,7 +18,7 @@ from syncd.pin import leases
 from syncd.server.listener import Listener
 from syncd.service import Service
 from syncd.settings import Settings
-from syncd.web.door import WebDoor, WebParams
+from syncd.web.app import WebDoor, WebParams
 
 log = logging.getLogger("syncd")
 
@@ -38,7 +38,6 @@ def serve(settings: Settings, *, autostarted: bool, seams: Seams | None = None) 
     """
     leases.mask_signals()  # before the first thread: a lease signal in an unmasked one would kill the process
     _set_up_logging(settings.log_level)
-    os.umask(0o077)
     lock = lock_state(settings.state_dir)
     try:
         door = open_door(settings.socket, os.environ, os.getpid())
@@ -76,7 +75,7 @@ async def _run(
 ) -> None:  # fmt: skip
     service = rooms.service
     listener = Listener(service, listening, settings.server.connections)  # type: ignore[arg-type]
-    web = WebDoor(WebParams.parse(settings.web), service, rooms.meter, clock)
+    web = WebDoor(WebParams.at(settings.web), service, rooms.meter, clock)
     await web.start()
     try:
         async with asyncio.TaskGroup() as tasks:
@@ -121,7 +120,7 @@ async def _leave_when_idle(service: Service, seconds: float, stopping: asyncio.E
 
 def _set_up_logging(level: str) -> None:
     under_journald = "JOURNAL_STREAM" in os.environ
-    form = "%(levelname)s %(name)s: %(message)s" if under_journald else "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    form = (
+        "%(levelname)s %(name)s: %(message)s" if under_journald else "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
     logging.basicConfig(level=level.upper(), format=form, stream=sys.stderr, force=True)
-
-
