@@ -26,8 +26,24 @@ from syncd.events import Bus, JobChanged
 from syncd.jobs.backoff import retry_delay
 from syncd.jobs.machine import IllegalMove, pick_up, step
 from syncd.jobs.states import (
-    CancelAsked, Commit, Committed, Discard, Due, Event, Faulted, Fetch, Fetched, Instruction, JobState, Kind, Release,
-    Released, RetryLater, Send, State, Stored,
+    CancelAsked,
+    Commit,
+    Committed,
+    Discard,
+    Due,
+    Event,
+    Faulted,
+    Fetch,
+    Fetched,
+    Instruction,
+    JobState,
+    Kind,
+    Release,
+    Released,
+    RetryLater,
+    Send,
+    State,
+    Stored,
 )  # fmt: skip
 from syncd.journal.core import Ledger
 from syncd.journal.jobs import DownloadSpec, Failure, JobResult, JobRow, JobRows, UploadSpec
@@ -237,9 +253,11 @@ class Engine:
             return self._fault(row, live, error)
         except OSError as error:
             return self._fault(row, live, SyncdError("the system refused", str(error), "see the daemon's log"))
-        except Exception as error:  # noqa: BLE001  one broken job must not take the others down; it is logged and kept
+        except Exception as error:
             log.exception("job %s: unexpected error", row.job)
-            return self._fault(row, live, SyncdError("unexpected error in the daemon", repr(error), "see the daemon's log"))
+            return self._fault(
+                row, live, SyncdError("unexpected error in the daemon", repr(error), "see the daemon's log")
+            )
 
     async def _perform(self, instruction: Instruction, row: JobRow, live: _Live) -> Event:
         match instruction:

@@ -243,6 +243,7 @@ class ArtifactRecord:
             aliases=wanted[0],
             tags=wanted[1],
             run=run,
+            empty=not any(receipt.entries or receipt.files for receipt in self._receipts),
         )
         self._job = yield Ask(request)
         self._abandoned.detach()

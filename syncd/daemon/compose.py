@@ -6,7 +6,7 @@ import os
 import random
 import resource
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -148,7 +148,7 @@ async def _open_remote(
         limits=LimitParams(
             settings.upload.concurrency + settings.download.concurrency, float(settings.bandwidth) or None
         ),
-        retry=RetryParams(tries=settings.retry.tries, first=settings.retry.first, longest=settings.retry.longest),
+        retry=RetryParams(tries=settings.retry.tries, first_s=settings.retry.first, longest_s=settings.retry.longest),
     )
     own = address.path.startswith(settings.state_dir + b"/")  # the embedded default is made when first used
     store = await open_store(address, parts, create=own, wrap=seams.wrap_store)
@@ -159,7 +159,7 @@ async def _open_remote(
 def _flows(
     settings: Settings, remote: Remote, ledger: Ledger, pins: Pins, lanes: _Lanes, cutter: Cutter, clock: SystemClock,
     node: str, disk: Disk,
-) -> Callable[[], object]:  # fmt: skip
+) -> Callable[[], Awaitable[Flows]]:  # fmt: skip
     params = UploadParams(
         pack_target=settings.upload.pack_target,
         sends=settings.upload.concurrency,

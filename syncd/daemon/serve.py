@@ -13,12 +13,13 @@ from syncd.daemon.compose import Rooms, Seams, compose
 from syncd.daemon.listen import open_door
 from syncd.daemon.lock import lock_state
 from syncd.daemon.notify import Notifier, Watchdog, watchdog_seconds
+from syncd.daemon.page import PageFacts
 from syncd.errors import root_cause
 from syncd.pin import leases
 from syncd.server.listener import Listener
 from syncd.service import Service
 from syncd.settings import Settings
-from syncd.web.door import WebDoor, WebParams
+from syncd.web.app import WebDoor, WebParams
 
 log = logging.getLogger("syncd")
 
@@ -38,7 +39,6 @@ def serve(settings: Settings, *, autostarted: bool, seams: Seams | None = None) 
     """
     leases.mask_signals()  # before the first thread: a lease signal in an unmasked one would kill the process
     _set_up_logging(settings.log_level)
-    os.umask(0o077)
     lock = lock_state(settings.state_dir)
     try:
         door = open_door(settings.socket, os.environ, os.getpid())
@@ -76,7 +76,7 @@ async def _run(
 ) -> None:  # fmt: skip
     service = rooms.service
     listener = Listener(service, listening, settings.server.connections)  # type: ignore[arg-type]
-    web = WebDoor(WebParams.parse(settings.web), service, rooms.meter, clock)
+    web = WebDoor(WebParams.at(settings.web), PageFacts(service), rooms.meter, clock)
     await web.start()
     try:
         async with asyncio.TaskGroup() as tasks:

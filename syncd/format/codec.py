@@ -71,7 +71,9 @@ def is_zeros(data: memoryview) -> bool:
         return False
     step = len(_ZEROS)
     whole = size - size % step
-    return all(_ZEROS == data[at : at + step] for at in range(0, whole, step)) and data[whole:] == _ZEROS[: size - whole]
+    return (
+        all(data[at : at + step] == _ZEROS for at in range(0, whole, step)) and data[whole:] == _ZEROS[: size - whole]
+    )
 
 
 def _sample_shrinks(data: memoryview) -> bool:

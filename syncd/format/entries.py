@@ -23,10 +23,12 @@ FILE, SYMLINK, DIRECTORY, REFERENCE = range(4)
 MAX_SIZE = 2**63 - 1
 TARGET_LIMIT = 4095
 ATTRS_LIMIT = 1024
+ATTRS_COUNT = 64
 RUN = struct.Struct("<III")
 
 _TREE_DOMAIN = b"syncd tree 1\x00"
 _VERSION_DOMAIN = b"syncd version 1\x00"
+_PARTS_DOMAIN = b"syncd parts 1\x00"
 _TREE_HEAD = struct.Struct("<IBIQBI")
 
 Attribute = str | int | float | bool | None
@@ -109,9 +111,11 @@ def _wrong_runs(entry: Entry, packs: int) -> str:
 
 
 def _wrong_attrs(entry: Entry) -> str:
+    if not entry.attrs:
+        return ""
     weight = sum(len(key) + (len(value) if isinstance(value, str) else 8) for key, value in entry.attrs.items())
-    if weight > ATTRS_LIMIT:
-        return f"attributes of {weight} bytes; at most {ATTRS_LIMIT} are kept"
+    if weight > ATTRS_LIMIT or len(entry.attrs) > ATTRS_COUNT:
+        return f"{len(entry.attrs)} attributes of {weight} bytes; at most {ATTRS_LIMIT} are kept"
     if any(isinstance(value, float) and value != value for value in entry.attrs.values()):
         return "an attribute is not a number"
     return ""
@@ -142,3 +146,8 @@ def _facts(entry: Entry) -> bytes:
 def version_digest(trees: Iterable[bytes]) -> bytes:
     """Return the digest of a version from those of its pages: equal digests mean equal content."""
     return hash_bytes(_VERSION_DOMAIN, b"".join(trees))
+
+
+def parts_digest(digests: Sequence[bytes]) -> bytes:
+    """Return the digest of a version made of parts from theirs in order; of a single part its own."""
+    return digests[0] if len(digests) == 1 else hash_bytes(_PARTS_DOMAIN, b"".join(digests))

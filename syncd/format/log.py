@@ -135,10 +135,10 @@ class Rebase(Content, frozen=True, kw_only=True, tag="rebase"):
 
 
 class Delete(Head, frozen=True, kw_only=True, tag="delete"):
-    """Hide a version; its bytes stay until a collection. With `aliases` also when aliases point to it."""
+    """Hide a version and drop its aliases; its bytes stay until a collection. Nothing, if aliased and so asked."""
 
     version: Version
-    aliases: bool = False
+    unless_aliased: bool = False
 
 
 class Undelete(Head, frozen=True, kw_only=True, tag="undelete"):
@@ -148,7 +148,7 @@ class Undelete(Head, frozen=True, kw_only=True, tag="undelete"):
 
 
 class Alias(Head, frozen=True, kw_only=True, tag="alias"):
-    """Move and drop aliases, all or none: nothing when `expect` (None: no such alias) is not so at this slot."""
+    """Drop, then move aliases; nothing at all when `expect` (None: no such alias) is not so at this slot."""
 
     set: Aliases = field(default_factory=dict)
     drop: Words = ()
@@ -179,7 +179,7 @@ class Ttl(Head, frozen=True, kw_only=True, tag="ttl"):
 
 
 class Keep(Head, frozen=True, kw_only=True, tag="keep"):
-    """Protect a version from deletion and from rules, or (on = false) no longer."""
+    """Protect a version from ttl and rules, or (on = false) no longer; not from `delete`."""
 
     version: Version
     on: bool = True

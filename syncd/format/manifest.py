@@ -19,6 +19,7 @@ from syncd.format.chunker import Params
 from syncd.format.codec import MAX_FRAME_RAW
 from syncd.format.digest import HASH_BYTES, hash_bytes
 from syncd.format.entries import (
+    ATTRS_COUNT,
     DIRECTORY,
     FILE,
     MAX_SIZE,
@@ -47,6 +48,9 @@ __all__ = [
 MANIFEST_MAGIC = seal.magic(b"SYNCDMF")
 PAGE_MAGIC = seal.magic(b"SYNCDPG")
 MAX_MANIFEST = MAX_FRAME_RAW + (64 << 10)
+MAX_PAGES = MAX_FRAME_RAW // 128
+MAX_PACKS = MAX_FRAME_RAW // 32
+MAX_PAGE_ENTRIES = 1 << 16
 ROLE = "manifest"
 PAGE_ROLE = "manifest page"
 
@@ -93,11 +97,11 @@ class Manifest(Struct, frozen=True, kw_only=True):
     txn: str
     digest: Hash
     chunker: Params
-    pages: tuple[PageRef, ...]
+    pages: Annotated[tuple[PageRef, ...], Meta(max_length=MAX_PAGES)]
     entries: Count
     files: Count
     size: Count
-    features: tuple[Feature, ...] = ()
+    features: Annotated[tuple[Feature, ...], Meta(max_length=100)] = ()
     format: int = seal.FORMAT
 
 
@@ -109,12 +113,12 @@ class _EntryRow(Struct, frozen=True, array_like=True, gc=False):
     digest: bytes
     runs: bytes = b""
     target: bytes = b""
-    attrs: Annotated[dict[str, Attribute], Meta(max_length=64)] = {}
+    attrs: Annotated[dict[str, Attribute], Meta(max_length=ATTRS_COUNT)] = {}
 
 
 class _PageRow(Struct, frozen=True, array_like=True):
-    packs: tuple[Hash, ...]
-    entries: tuple[_EntryRow, ...]
+    packs: Annotated[tuple[Hash, ...], Meta(max_length=MAX_PACKS)]
+    entries: Annotated[tuple[_EntryRow, ...], Meta(max_length=MAX_PAGE_ENTRIES)]
 
 
 _PAGE_DECODER = msgspec.msgpack.Decoder(_PageRow)
@@ -187,8 +191,12 @@ def totals(entries: tuple[Entry, ...]) -> tuple[int, int, int]:
 
 def encode_manifest(manifest: Manifest) -> bytes:
     """Return the manifest object; InvalidInput for one that no reader would take."""
-    _check_manifest(manifest)
-    return seal.seal(MANIFEST_MAGIC, seal.squeeze(seal.pack_value(manifest)))
+    data = seal.seal(MANIFEST_MAGIC, seal.squeeze(seal.pack_value(manifest)))
+    try:
+        decode_manifest(data, manifest_hash(data))
+    except Corrupt as error:
+        raise InvalidInput(f"the {ROLE} cannot be written", f"{error.what}: {error.why}") from error
+    return data
 
 
 def manifest_hash(data: bytes) -> bytes:
@@ -212,8 +220,8 @@ def decode_manifest(data: bytes, expected_hash: bytes) -> Manifest:
 
 
 def _check_page(page: Page) -> None:
-    if not page.entries or len(set(page.packs)) != len(page.packs):
-        raise InvalidInput("a page without entries, or with a pack twice")
+    if not 0 < len(page.entries) <= MAX_PAGE_ENTRIES or len(set(page.packs)) != len(page.packs):
+        raise InvalidInput(f"a page of {len(page.entries)} entries, or with a pack twice")
     order = PathOrder()
     for entry in page.entries:
         check_entry(entry, len(page.packs))

@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct, field
 
-from syncd.errors import Corrupt, RemoteRefused
+from syncd.errors import Corrupt, InvalidInput, RemoteRefused
 from syncd.format import seal
 from syncd.format.chunker import DEFAULT, Params
 from syncd.format.digest import HASH_BYTES, hash_bytes
@@ -46,7 +46,7 @@ class RepoRecord(Struct, frozen=True, kw_only=True):
         created_by: program and version, for people.
     """
 
-    repo_id: Annotated[str, Meta(pattern=r"^[0-9a-zA-Z_\-]{8,64}$")]
+    repo_id: Annotated[str, Meta(pattern=r"^[0-9a-zA-Z_\-]{8,64}\Z")]
     format: Annotated[int, Meta(ge=1, le=2**31)] = seal.FORMAT
     hash: Feature = HASH_NAME
     chunker: Params = DEFAULT
@@ -63,11 +63,14 @@ class _Format(Struct, frozen=True):
 
 def encode_repo(record: RepoRecord) -> bytes:
     """Return the bytes of repo.json; InvalidInput for parameters that cannot be."""
-    check_chunker(record.chunker)
-    check_pages(record.pages)
     text = msgspec.json.format(msgspec.json.encode(record), indent=2)
     body = text.removesuffix(b"\n}")
-    return body + _BEFORE_CHECK + hash_bytes(body).hex().encode() + _AFTER_CHECK
+    data = body + _BEFORE_CHECK + hash_bytes(body).hex().encode() + _AFTER_CHECK
+    try:
+        decode_repo(data)
+    except Corrupt as error:
+        raise InvalidInput(f"the {ROLE} cannot be written", f"{error.what}: {error.why}") from error
+    return data
 
 
 def decode_repo(data: bytes) -> RepoRecord:

@@ -32,8 +32,15 @@ def magic(letters: bytes) -> bytes:
 
 
 def pack_value(value: Any) -> bytes:
-    """Return the msgpack of a value: maps sorted, integers in their shortest form, so equal values are equal bytes."""
-    return _ENCODER.encode(value)
+    """Return the msgpack of a value: maps sorted, integers in their shortest form, so equal values are equal bytes.
+
+    Raises:
+        InvalidInput: something in it has no msgpack form (an integer beyond 64 bits, half a surrogate pair ...).
+    """
+    try:
+        return _ENCODER.encode(value)
+    except (msgspec.MsgspecError, TypeError, OverflowError, UnicodeEncodeError, RecursionError) as error:
+        raise InvalidInput("a value cannot be stored", str(error)) from error
 
 
 def seal(head: bytes, body: bytes) -> bytes:

@@ -31,7 +31,9 @@ async def open_record(store: Store) -> RepoRecord | None:
     return record
 
 
-async def initialise(store: Store, chunker: Params, pack_target: int, rng: random.Random, created_by: str) -> RepoRecord:
+async def initialise(
+    store: Store, chunker: Params, pack_target: int, rng: random.Random, created_by: str
+) -> RepoRecord:
     """Return the repository's record, making one where there is none. Two nodes doing this at once agree on one."""
     record = await open_record(store)
     if record is not None:

@@ -65,9 +65,7 @@ class Remote:
                 except SyncdError as error:
                     self.state = error.what
                     raise
-                self._repository = Repository(
-                    self.store, record, self._ledger, self._lane, self._clock, self._rng
-                )
+                self._repository = Repository(self.store, record, self._ledger, self._lane, self._clock, self._rng)
                 self.state = "ok"
             return self._repository
 

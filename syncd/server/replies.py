@@ -32,7 +32,9 @@ def to_wire(cls: type[M], view: object) -> M:
 
 def _value(hint: Any, value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
-        target = next(kind for kind in (hint, *get_args(hint)) if isinstance(kind, type) and issubclass(kind, m.Message))
+        target = next(
+            kind for kind in (hint, *get_args(hint)) if isinstance(kind, type) and issubclass(kind, m.Message)
+        )
         return to_wire(target, value)
     if isinstance(value, list):
         return [_value(get_args(hint)[0], item) for item in value]

@@ -141,7 +141,7 @@ class Session:
             return encode_error(number, error_info(too_large))
         except ConnectionError:
             raise
-        except Exception as error:  # noqa: BLE001  a bug in one verb must not end the daemon; it is logged whole
+        except Exception as error:
             log.exception("unexpected error in %s", request.op)
             return encode_error(number, m.ErrorInfo("failed", "unexpected error in the daemon", repr(error)))
 

@@ -111,7 +111,9 @@ class HistoryVerbs:
     async def restore(self, key: ArtifactKey, ref: str) -> VersionView:
         """Take a deletion back; `ref` must be a version number. NotFound, InvalidInput."""
         if version_number(ref) is None:
-            raise InvalidInput(f"cannot restore {key}:{ref}", "a deleted version has no aliases", "name it by number: v3")
+            raise InvalidInput(
+                f"cannot restore {key}:{ref}", "a deleted version has no aliases", "name it by number: v3"
+            )
         return await self._set_deleted(key, ref, False)
 
     async def _set_deleted(self, key: ArtifactKey, ref: str, deleted: bool) -> VersionView:

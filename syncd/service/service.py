@@ -17,7 +17,7 @@ from syncd.journal.jobs import JobRow, JobRows, RunFacts, UploadSpec
 from syncd.lanes import Lane
 from syncd.meter import Meter
 from syncd.model import names
-from syncd.model.views import ArtifactView, JobView, StatusView, TakenView, VersionView, WatchView
+from syncd.model.views import JobView, StatusView, TakenView, VersionView, WatchView
 from syncd.pin.pins import Pins
 from syncd.repo.remote import Remote
 from syncd.service.drafts import DraftVerbs
@@ -137,25 +137,26 @@ class Service:
             warnings=list(facts.warnings),
         )
 
+    async def logged(self, draft: str) -> str | None:
+        """Return the job that a draft became, None while it is one."""
+        row = await self._rows.of_draft(draft)
+        return row.job if row else None
+
+    async def ping_journal(self) -> None:
+        """Return when the journal has answered: the watchdog asks."""
+        await self._parts.ledger.read(lambda db: db.execute("SELECT 1").fetchone())
+
     async def busy(self) -> bool:
         """Whether anything keeps an autostarted daemon from leaving: a client, a job, a draft or a watch."""
         if self.clients or self.watcher.views() or await self._parts.pins.draft_count():
             return True
         return bool(await self._rows.open_jobs())
 
-    async def listed_jobs(self, limit: int) -> list[JobView]:
-        """Return the newest jobs, for the page."""
-        return await self.jobs.page(False, "", limit)
-
-    async def listed_artifacts(self, limit: int) -> list[ArtifactView]:
-        """Return artifacts of all projects, for the page."""
-        return (await self.history.artifacts("", "", limit))[0]
-
     async def alive(self) -> bool:
         """Whether the journal answers: what health checks and the watchdog ask (that the loop does, asking shows)."""
         try:
             async with asyncio.timeout(_ALIVE_SECONDS):
-                await self._parts.ledger.read(lambda db: db.execute("SELECT 1").fetchone())
+                await self.ping_journal()
         except TimeoutError:
             return False
         return True
@@ -176,7 +177,9 @@ class Service:
 
     async def watches(self) -> list[WatchView]:
         """Return the watches, with what became of the jobs they made."""
-        return [replace(view, taken=[await self._outcome(taken) for taken in view.taken]) for view in self.watcher.views()]
+        return [
+            replace(view, taken=[await self._outcome(taken) for taken in view.taken]) for view in self.watcher.views()
+        ]
 
     async def telling(
         self, jobs: list[str] | None, tell: Callable[[JobView], Awaitable[None]], work: Awaitable[T]
@@ -200,10 +203,6 @@ class Service:
         except BaseExceptionGroup as group:
             raise root_cause(group) from group
         return result
-
-    def meter(self) -> Meter:
-        """Return the counters."""
-        return self._parts.meter
 
     async def _wait_for_uploads(self, key: names.ArtifactKey, ref: str, timeout: float | None) -> None:
         waited = [row for row in await self._rows.of_artifact(key.project, key.name) if _could_become(row, ref)]

@@ -6,7 +6,7 @@ import pytest
 
 from syncd.errors import Conflict, InvalidInput, LocalDisk, RemoteUnavailable
 from syncd.web import WebParams
-from tests.kit.web_kit import MadeUpFacts, busy_facts, get, open_door, request
+from tests.kit.web_kit import FixedClock, MadeUpFacts, busy_facts, get, open_door, request
 
 
 async def test_it_is_off_unless_asked_for():
@@ -112,6 +112,17 @@ async def test_an_unreachable_remote_is_told_on_the_page_and_the_jobs_stay_visib
         assert status == 200
         assert "the remote &lt;gone&gt; does not answer" in body
         assert "resnet" in body
+
+
+async def test_a_page_left_open_does_not_ask_the_remote_each_time():
+    facts, clock = MadeUpFacts(), FixedClock()
+    async with open_door(facts, clock=clock) as door:
+        for _ in range(3):
+            await get(door)
+        assert facts.asked == 1
+        clock.passed += 11
+        await get(door)
+        assert facts.asked == 2
 
 
 async def test_a_service_that_cannot_answer_is_503_in_words(monkeypatch):
