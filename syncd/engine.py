@@ -13,21 +13,36 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from syncd.clock import Clock
+from syncd.clock import Chance, Clock
 from syncd.download.run import Downloads
 from syncd.errors import Conflict, InvalidInput, NotFound, Refused, SourceLost, SyncdError
 from syncd.events import Bus, JobChanged
 from syncd.jobs.backoff import retry_delay
 from syncd.jobs.machine import IllegalMove, pick_up, step
 from syncd.jobs.states import (
-    CancelAsked, Commit, Committed, Discard, Due, Event, Faulted, Fetch, Fetched, Instruction, JobState, Kind, Release,
-    Released, RetryLater, Send, State, Stored,
+    CancelAsked,
+    Commit,
+    Committed,
+    Discard,
+    Due,
+    Event,
+    Faulted,
+    Fetch,
+    Fetched,
+    Instruction,
+    JobState,
+    Kind,
+    Release,
+    Released,
+    RetryLater,
+    Send,
+    State,
+    Stored,
 )  # fmt: skip
 from syncd.journal.core import Ledger
 from syncd.journal.jobs import DownloadSpec, Failure, JobResult, JobRow, JobRows, UploadSpec
@@ -124,7 +139,7 @@ class Engine:
 
     def __init__(
         self, params: EngineParams, ledger: Ledger, flows: Callable[[], Awaitable[Flows]], pins: Pins,
-        discard_download: Callable[[JobRow], Awaitable[None]], bus: Bus, clock: Clock, rng: random.Random,
+        discard_download: Callable[[JobRow], Awaitable[None]], bus: Bus, clock: Clock, rng: Chance,
         heard: Callable[[str], None],
     ) -> None:  # fmt: skip
         self._params = params
@@ -237,9 +252,11 @@ class Engine:
             return self._fault(row, live, error)
         except OSError as error:
             return self._fault(row, live, SyncdError("the system refused", str(error), "see the daemon's log"))
-        except Exception as error:  # noqa: BLE001  one broken job must not take the others down; it is logged and kept
+        except Exception as error:
             log.exception("job %s: unexpected error", row.job)
-            return self._fault(row, live, SyncdError("unexpected error in the daemon", repr(error), "see the daemon's log"))
+            return self._fault(
+                row, live, SyncdError("unexpected error in the daemon", repr(error), "see the daemon's log")
+            )
 
     async def _perform(self, instruction: Instruction, row: JobRow, live: _Live) -> Event:
         match instruction:

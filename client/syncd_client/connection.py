@@ -76,7 +76,7 @@ class Connection:
     def welcome(self) -> Welcome:
         """What the daemon said of itself when this process last connected; connects if need be."""
         if self._welcome is None:
-            self._give_back(self._take(starting.PATIENCE))
+            self._give_back(self._take(0.0))
         assert self._welcome is not None
         return self._welcome
 
@@ -90,7 +90,7 @@ class Connection:
         """
         asked = Asked(request)
         try:
-            return self._once(asked.now(), on_event, starting.PATIENCE)
+            return self._once(asked.now(), on_event, 0.0)
         except Lost:
             if request.op in ONCE_ONLY:
                 raise gone(self.socket) from None
@@ -142,7 +142,7 @@ class Connection:
         raise gone(self.socket)
 
     def _greeted(self, patience: float) -> Channel:
-        channel = Channel(self._connect(patience))
+        channel = Channel(reach(self.socket, self.autostart, patience))
         try:
             welcome = channel.hello()
         except BaseException:
@@ -158,24 +158,6 @@ class Connection:
                 self._idle.append(channel)
                 return
         channel.close()
-
-    def _connect(self, patience: float) -> sockets.socket:
-        try:
-            return connect(self.socket)
-        except (FileNotFoundError, ConnectionRefusedError) as error:
-            refusal: OSError = error
-        except OSError as error:
-            raise unreachable(self.socket, error) from error
-        if self.autostart:
-            return starting.start_and_connect(self.socket, connect)
-        deadline = time.monotonic() + (patience if self._welcome is not None else 0.0)
-        while time.monotonic() < deadline:
-            time.sleep(0.05)
-            try:
-                return connect(self.socket)
-            except (FileNotFoundError, ConnectionRefusedError) as error:
-                refusal = error
-        raise unreachable(self.socket, refusal)
 
     def forget(self) -> None:
         """Let go of what a fork has copied: called in the child, where no other thread lives."""
@@ -309,6 +291,25 @@ def connect(path: bytes) -> sockets.socket:
     except BaseException:
         sock.close()
         raise
+
+
+def reach(path: bytes, autostart: bool, patience: float) -> sockets.socket:
+    """Return a connected socket; where nobody answers start a daemon if allowed, else try again for `patience` seconds.
+
+    Raises DaemonUnavailable.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return connect(path)
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            if not autostart and time.monotonic() >= deadline:
+                raise unreachable(path, error) from error
+        except OSError as error:
+            raise unreachable(path, error) from error
+        if autostart:
+            return starting.start_and_connect(path, connect)
+        time.sleep(0.05)
 
 
 def check_welcome(welcome: Welcome) -> Welcome:

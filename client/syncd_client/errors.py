@@ -10,32 +10,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from syncd_client.wire import errors as wire_errors
-from syncd_client.wire.errors import (
-    CONFLICT,
-    CORRUPT,
-    EXIT,
-    FAILED,
-    INTERRUPTED,
-    NO_DAEMON,
-    NOT_FOUND,
-    OK,
-    PARTLY,
-    REMOTE,
-    TIMEOUT,
-    USAGE,
-)
 
 if TYPE_CHECKING:
     from syncd_client.wire.messages import ErrorInfo
 
-__all__ = [
-    "BY_CODE", "CONFLICT", "CORRUPT", "EXIT", "FAILED", "INTERRUPTED", "NOT_FOUND", "NO_DAEMON", "OK", "PARTLY",
-    "REMOTE", "TIMEOUT", "USAGE", "ArtifactFinalizedError", "ArtifactNotLoggedError", "ArtifactStatusError", "Busy",
-    "Cancelled", "CommError", "Conflict", "Corrupt", "DaemonUnavailable", "Error", "InvalidInput", "LocalDisk",
-    "NotFound", "ProtocolError", "Refused", "RemoteRefused", "RemoteUnavailable", "SourceLost", "UnknownVerb",
-    "UploadFailed", "WaitTimeoutError", "from_code",
-    "from_info",
-]  # fmt: skip
+EXIT = wire_errors.EXIT
+OK, FAILED, USAGE, PARTLY = wire_errors.OK, wire_errors.FAILED, wire_errors.USAGE, wire_errors.PARTLY
+NOT_FOUND, NO_DAEMON, CONFLICT = wire_errors.NOT_FOUND, wire_errors.NO_DAEMON, wire_errors.CONFLICT
+TIMEOUT, REMOTE, CORRUPT = wire_errors.TIMEOUT, wire_errors.REMOTE, wire_errors.CORRUPT
+INTERRUPTED = wire_errors.INTERRUPTED
+"""Exit codes of a program that ends because of an error; EXIT has them by the error's code."""
 
 
 class Error(Exception):
@@ -107,6 +91,16 @@ class InvalidInput(Error, ValueError):
     code = wire_errors.INVALID
 
 
+class InvalidType(InvalidInput, TypeError):
+    """A value of a type that has no place there."""
+
+
+class UsageError(Error):
+    """The library was called out of turn: before `init`, or after `finish`."""
+
+    code = wire_errors.INVALID
+
+
 class NotFound(CommError, FileNotFoundError):
     """The artifact, version, alias or job named does not exist."""
 
@@ -137,11 +131,11 @@ class Cancelled(Error):
     code = "cancelled"
 
 
-class UploadFailed(Error, ValueError):
-    """A job ended in failure for a reason that has no word of its own."""
+class JobFailed(Error, ValueError):
+    """An upload or a download ended in failure; `code` says of which kind, the cause is the error of that kind."""
 
 
-class SourceLost(UploadFailed):
+class SourceLost(JobFailed):
     """Bytes that were pinned could no longer be vouched for; nothing else was sent in their place."""
 
     code = "source_lost"

@@ -60,7 +60,11 @@ def _remote(loaded: Loaded) -> Finding:
     except SyncdError as error:
         return fail("remote", f"{shown}: {error.what}", error.hint or error.why)
     if problems:
-        return fail("remote", f"{shown}: {'; '.join(sorted(set(problems)))}", "use a store with conditional puts")
+        return fail(
+            "remote",
+            f"{shown}: {'; '.join(sorted(set(problems)))}",
+            "use another store: one with put-if-absent (a local directory, NFS)",
+        )
     if record is None:
         return warn("remote", f"{shown}: fit for a repository, but holds none", f"syncd init {shown}")
     return ok("remote", f"{shown}: repository {record.repo_id}, writers raced and one won each time")

@@ -59,7 +59,7 @@ async def prepare(settings: Settings) -> tuple[str, bool]:
             raise RemoteRefused(
                 f"{mask_url(url)} cannot carry a repository",
                 "; ".join(sorted(set(problems))),
-                "use a store with conditional puts (docs/OPERATIONS.md lists them)",
+                "use another store: one with put-if-absent (a local directory, NFS)",
             )
         existing = await open_record(store)
         if existing is not None:

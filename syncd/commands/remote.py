@@ -14,15 +14,19 @@ from syncd.meter import Meter
 from syncd.settings import ChunkerSettings
 from syncd.store.base import Store
 from syncd.store.open import StoreParts, open_store, parse_remote
+from syncd.store.retry import RetryParams
 
 
 @asynccontextmanager
 async def opened(url: str, rng: random.Random, *, create: bool) -> AsyncIterator[Store]:
-    """Open the remote at `url` for the time of the context; `create` makes a missing directory."""
+    """Open the remote at `url` for the time of the context; `create` makes a missing directory.
+
+    A fault is told at once: a person is waiting.
+    """
     lane = Lane("remote", 4)
     try:
         writer = f"command-{rng.randbytes(6).hex()}"
-        parts = StoreParts(Disk(), lane, SystemClock(), rng, Meter(nullcontext()), writer)
+        parts = StoreParts(Disk(), lane, SystemClock(), rng, Meter(nullcontext()), writer, retry=RetryParams(tries=1))
         store = await open_store(parse_remote(url), parts, create=create)
         try:
             yield store

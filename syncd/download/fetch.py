@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from syncd.disk import Disk, disk_error
-from syncd.download.plan import Wanted
 from syncd.download.place import Target
+from syncd.download.plan import Wanted
 from syncd.errors import LocalDisk
 from syncd.format.codec import ZEROS
 from syncd.format.digest import hash_bytes
+from syncd.format.pack import Frame
 from syncd.format.restore import Chunk
 from syncd.lanes import Lane
 from syncd.repo.packs import Packs
@@ -66,7 +67,7 @@ class FetchStage:
                 task.add_done_callback(lambda _: self._room.release())
 
     async def _read(self, read: list[Goal], fetched: Callable[[int], None]) -> None:
-        frames = []
+        frames: list[Frame] = []
         for goal in read:
             if not frames or frames[-1] is not goal.chunk.frame:
                 frames.append(goal.chunk.frame)
@@ -102,7 +103,9 @@ class FetchStage:
             finally:
                 os.close(fd)
         except OSError as error:
-            raise disk_error(error, "cannot prepare a restored file", os.path.join(target.root, wanted.entry.path)) from error
+            raise disk_error(
+                error, "cannot prepare a restored file", os.path.join(target.root, wanted.entry.path)
+            ) from error
         return Held(False, missing, size - sum(chunk.frame.raw_length for chunk in missing))
 
 

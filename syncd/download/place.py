@@ -52,7 +52,9 @@ class Target:
         if parent is None:
             return None
         try:
-            fd = os.open(os.path.basename(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
+            fd = os.open(
+                os.path.basename(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent
+            )
         except OSError:
             return None
         finally:
@@ -165,5 +167,7 @@ def _make_or_check(parent: int, name: bytes, path: bytes) -> None:
 
 def _in_the_way(path: bytes, what: str) -> Conflict:
     return Conflict(
-        f"cannot place {printable(path)}: {what} is in the way", "nothing is deleted for a download", "choose another root"
+        f"cannot place {printable(path)}: {what} is in the way",
+        "nothing is deleted for a download",
+        "choose another root",
     )

@@ -9,7 +9,7 @@ from syncd.disk import Disk
 from syncd.download.fetch import FetchStage, Goal, check_space
 from syncd.download.place import Target
 from syncd.download.plan import Wanted, check_all, chunks_of, groups
-from syncd.errors import SyncdError
+from syncd.errors import root_cause
 from syncd.format.manifest import DIRECTORY, FILE, SYMLINK
 from syncd.journal.jobs import DownloadSpec, JobResult, JobRow
 from syncd.lanes import Lane
@@ -66,7 +66,7 @@ class Downloads:
         try:
             await self._restore(version, Target(self._disk, spec.root, job.job), progress)
         except BaseExceptionGroup as group:
-            raise _first(group) from group
+            raise root_cause(group) from group
         return JobResult(version=version.number, digest=version.digest, files=version.files, bytes=version.size)
 
     async def _restore(self, version: Version, target: Target, progress: Progress) -> None:
@@ -130,11 +130,3 @@ def _place_all(target: Target, group: list[Wanted]) -> None:
             target.place_link(wanted.entry, wanted.number)
         elif wanted.entry.type == DIRECTORY:
             target.place_directory(wanted.entry)
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    for error in group.exceptions:
-        found = _first(error) if isinstance(error, BaseExceptionGroup) else error
-        if isinstance(found, SyncdError):
-            return found
-    return group.exceptions[0]

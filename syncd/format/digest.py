@@ -28,16 +28,30 @@ def hash_bytes(*parts: Buffer) -> bytes:
     return hasher.digest()
 
 
-def file_digest(chunks: Iterable[tuple[int, bytes]]) -> bytes:
+class FileDigest:
     """What a file contains, told by the length in bytes and the hash of each of its chunks, in order.
 
     BLAKE3 of `"syncd file 1" NUL (u64 little-endian length, 32 bytes hash)*`. It is equal for equal content cut by
-    equal parameters, and costs nothing beside the chunks' hashes. Raises ValueError if a hash is not 32 bytes long or
-    a length not of 64 bits.
+    equal parameters, and costs nothing beside the chunks' hashes.
     """
-    hasher = blake3(_FILE_DOMAIN)
-    for length, digest in chunks:
+
+    def __init__(self) -> None:
+        self._hasher = blake3(_FILE_DOMAIN)
+
+    def add(self, length: int, digest: bytes) -> None:
+        """Take the next chunk; ValueError if its hash is not 32 bytes long or its length not of 64 bits."""
         if len(digest) != HASH_BYTES or not 0 <= length < 1 << 64:
             raise ValueError(f"not a chunk: {length} bytes, a hash of {len(digest)} bytes")
-        hasher.update(_CHUNK.pack(length, digest))
-    return hasher.digest()
+        self._hasher.update(_CHUNK.pack(length, digest))
+
+    def finish(self) -> bytes:
+        """Return the digest of the chunks so far (32 bytes)."""
+        return self._hasher.digest()
+
+
+def file_digest(chunks: Iterable[tuple[int, bytes]]) -> bytes:
+    """Return the `FileDigest` of all of a file's chunks, given as (length, hash)."""
+    digest = FileDigest()
+    for length, hashed in chunks:
+        digest.add(length, hashed)
+    return digest.finish()

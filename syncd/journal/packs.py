@@ -203,7 +203,8 @@ async def prepared(ledger: Ledger, job: str) -> PreparedRow | None:
 
     def act(connection: sqlite3.Connection) -> PreparedRow | None:
         row = connection.execute(
-            "SELECT manifest, manifest_hash, manifest_size, digest, entries, files, size FROM prepared WHERE job=?", (job,)
+            "SELECT manifest, manifest_hash, manifest_size, digest, entries, files, size FROM prepared WHERE job=?",
+            (job,),
         ).fetchone()
         return PreparedRow(*row) if row else None
 

@@ -169,8 +169,8 @@ CLIENT_ENV = {
     "SYNCD_CONFIG": "the configuration file, instead of the user's and the system's",
     "SYNCD_AUTOSTART": "0: clients never start a daemon by themselves",
     "SYNCD_ARTIFACT_DIR": "where clients put downloads (default ./artifacts)",
-    "SYNCD_RUN_ID": "the run's name, where the script gives none",
-    "SYNCD_MODE": "disabled: the client does nothing",
+    "SYNCD_RUN_ID": "the run's id, where the script gives none",
+    "SYNCD_SILENT": "anything: the client library tells nothing on standard error",
 }
 """Names in the environment that are not settings of the daemon, but known."""
 

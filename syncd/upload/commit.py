@@ -71,10 +71,12 @@ class CommitStage:
             )  # fmt: skip
         await self._repository.artifact_log(key).append(
             f"{spec.txn}-new",
-            lambda slots, prev: None
-            if slots
-            else Create(
-                txn=f"{spec.txn}-new", prev=prev, gc_seen=0, node=self._node, at=self._clock.now(), type=spec.type
+            lambda slots, prev: (
+                None
+                if slots
+                else Create(
+                    txn=f"{spec.txn}-new", prev=prev, gc_seen=0, node=self._node, at=self._clock.now(), type=spec.type
+                )
             ),
         )
 
@@ -115,5 +117,3 @@ def _same_type(key: ArtifactKey, there: str, wanted: str) -> None:
 
 def _same_content(key: ArtifactKey, version: int) -> str:
     return f"{key}:v{version} has the same content: no new version was made, the aliases moved there"
-
-

@@ -59,7 +59,14 @@ class PackStage:
     """
 
     def __init__(
-        self, ledger: Ledger, repo_id: str, lane: Lane, params: UploadParams, nonce: bytes, seal: Seal, progress: Progress
+        self,
+        ledger: Ledger,
+        repo_id: str,
+        lane: Lane,
+        params: UploadParams,
+        nonce: bytes,
+        seal: Seal,
+        progress: Progress,
     ) -> None:
         self._ledger = ledger
         self._repo_id = repo_id
@@ -142,7 +149,9 @@ class PackStage:
             place = self._find(row.hash, known)
             if place is None:
                 raise Corrupt(
-                    f"the journal lost where a chunk of {row.name!r} lies", "its pack was found missing", "read it again"
+                    f"the journal lost where a chunk of {row.name!r} lies",
+                    "its pack was found missing",
+                    "read it again",
                 )
             file.add(row.length, row.hash, *place)
             self._progress.read(row.length)
@@ -166,10 +175,12 @@ class PackStage:
         place = self._find(piece.hash, known)
         if place is not None:
             return place
-        codec, payload = payloads.get(piece.hash) or await self._lane.run(encode, piece.data, self._params.compress)
+        payload = payloads.get(piece.hash)
+        if payload is None:  # known when the cut was looked up, forgotten since
+            payload = await self._lane.run(encode, piece.data, self._params.compress)
         if not self._pack.holds or self._pack.holds[-1] is not whole.hold:
             self._pack.holds.append(whole.hold.keep())
-        return self._frame(piece.hash, len(piece.data), codec, payload)
+        return self._frame(piece.hash, len(piece.data), *payload)
 
     def _find(self, digest: bytes, known: dict[bytes, ChunkPlace]) -> tuple[PackRef, int] | None:
         pending = self._pending.get(digest)
@@ -181,7 +192,9 @@ class PackStage:
         self.reused.add(place.pack)
         return place.pack, place.frame
 
-    def _frame(self, digest: bytes, length: int, codec: int, payload: bytes | bytearray | memoryview) -> tuple[PackRef, int]:
+    def _frame(
+        self, digest: bytes, length: int, codec: int, payload: bytes | bytearray | memoryview
+    ) -> tuple[PackRef, int]:
         frame = self._builder.add(digest, length, codec, payload)
         self._pack.chunks.append((digest, length))
         self._pending[digest] = (self._pack, frame)

@@ -125,4 +125,3 @@ class Progress(Protocol):
 def pack_id(ref: PackRef) -> bytes:
     """Return the id of a pack that is sealed by now."""
     return ref if isinstance(ref, bytes) else ref.id
-

@@ -11,17 +11,27 @@ from collections.abc import Awaitable
 from contextlib import aclosing
 
 from syncd.clock import Clock
-from syncd.errors import NotFound, RemoteUnavailable, SyncdError
+from syncd.errors import NotFound, RemoteUnavailable, SyncdError, root_cause
+from syncd.format.builder import Located, ManifestBuilder
 from syncd.format.chunker import Cutter
 from syncd.format.digest import hash_bytes
 from syncd.format.keys import manifest_key, pack_key
-from syncd.format.builder import Located, ManifestBuilder
 from syncd.format.manifest import DIRECTORY, FILE, SYMLINK, Entry, encode_manifest, manifest_hash
 from syncd.journal.core import Ledger
 from syncd.journal.jobs import JobResult, JobRow, UploadSpec
 from syncd.journal.packs import (
-    ChunkRow, PreparedRow, StoredPack, forget_packs, forget_progress, has_progress, learn_packs, packs_known, prepared,
-    progress, record_prepared, stored_bytes,
+    ChunkRow,
+    PreparedRow,
+    StoredPack,
+    forget_packs,
+    forget_progress,
+    has_progress,
+    learn_packs,
+    packs_known,
+    prepared,
+    progress,
+    record_prepared,
+    stored_bytes,
 )  # fmt: skip
 from syncd.journal.pins import FileRow
 from syncd.lanes import Lane
@@ -32,7 +42,7 @@ from syncd.upload.budget import Budget
 from syncd.upload.commit import CommitStage
 from syncd.upload.cut import CutStage
 from syncd.upload.pack import PackStage
-from syncd.upload.parts import Chunking, Cut, Done, Progress, RunInFlight, UploadParams, pack_id
+from syncd.upload.parts import Chunking, Cut, Done, Progress, UploadParams, pack_id
 from syncd.upload.scan import scan
 from syncd.upload.send import SendStage
 
@@ -87,7 +97,7 @@ class Uploads:
             async with asyncio.TaskGroup() as tasks:
                 await self._store_all(job, spec, meter, tasks)
         except BaseExceptionGroup as group:
-            raise _first(group) from group
+            raise root_cause(group) from group
         return warnings
 
     async def commit(self, job: JobRow, spec: UploadSpec) -> JobResult:
@@ -212,12 +222,3 @@ def _entry(item: Done) -> Entry:
 
 def _located(item: Done) -> tuple[Located, ...]:
     return tuple(Located(pack_id(run.pack), run.first, run.count) for run in item.runs)
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """One failure ends the flow and cancels the rest: the first that is not a cancellation is the reason."""
-    for error in group.exceptions:
-        found = _first(error) if isinstance(error, BaseExceptionGroup) else error
-        if not isinstance(found, asyncio.CancelledError):
-            return found
-    return group.exceptions[0]

@@ -72,6 +72,7 @@ class Watcher:
         self._hinted: set[bytes] = set()
         self._full_due = -math.inf
         self._spent = 0.0  # seconds of looking in this scan, taking left out
+        self._rest = 0.0  # seconds that the next scan must wait for that
 
     async def open(self) -> None:
         """Read the watches from the journal; the other verbs do it where it was not done. May be repeated."""
@@ -142,7 +143,10 @@ class Watcher:
             try:
                 while True:
                     self._wake.clear()
-                    await self._pause(await self.scan())
+                    pause = await self.scan()
+                    if self._rest > SHORTEST_PAUSE:  # hints may come in floods: they do not shorten this
+                        await self._clock.sleep(min(self._rest, pause))
+                    await self._pause(pause - self._rest)
             finally:
                 self._hints.stop()
 
@@ -167,13 +171,16 @@ class Watcher:
         now = self._clock.monotonic()
         if full:
             self._full_due = now + max(self._params.full, self._spent / self._params.duty)
-        return self._next_look(now, 0.0 if full else self._spent / (4 * self._params.duty))
+        self._rest = 0.0 if full else self._spent / (4 * self._params.duty)
+        return self._next_look(now)
 
-    def _next_look(self, now: float, rest: float) -> float:
+    def _next_look(self, now: float) -> float:
         dues = [p.look_at - now for watched in self._watched.values() for p in watched.pending.values()]
-        return max(SHORTEST_PAUSE, min(self._full_due - now, max(rest, min(dues, default=math.inf))))
+        return max(SHORTEST_PAUSE, min(self._full_due - now, max(self._rest, min(dues, default=math.inf))))
 
     async def _pause(self, seconds: float) -> None:
+        if seconds <= 0:
+            return
         async with asyncio.TaskGroup() as group:
             nap = group.create_task(self._nap(seconds))
             await self._wake.wait()
@@ -189,12 +196,14 @@ class Watcher:
 
     async def _scan_one(self, watched: Watched, full: bool, hinted: set[bytes]) -> None:
         directory = watched.row.directory
+        began = self._clock.monotonic()
         try:
             watched.root_ino, names = await self._lane.run(sub_directories, directory)
         except OSError as error:
             watched.error, watched.root_ino = one_line(watch_error(error, directory)), None
             watched.pending.clear()
             return
+        self._spent += self._clock.monotonic() - began
         watched.error = ""
         for gone in watched.pending.keys() - names:
             del watched.pending[gone]

@@ -8,18 +8,18 @@ from syncd.model.views import ArtifactView, JobView, StatusView
 
 
 class Facts(Protocol):
-    """Answers come soon and from what this node knows: a page must not wait for a slow remote."""
+    """`syncd.service.Service` is one. Only the artifacts may need the remote; they are asked for rarely."""
 
     async def status(self) -> StatusView:
         """The daemon at a glance."""
         ...
 
-    async def jobs(self, limit: int) -> list[JobView]:
+    async def listed_jobs(self, limit: int) -> list[JobView]:
         """At most `limit` jobs, newest first."""
         ...
 
-    async def artifacts(self, limit: int) -> list[ArtifactView]:
-        """At most `limit` artifacts, newest first; SyncdError where the remote cannot say."""
+    async def listed_artifacts(self, limit: int) -> list[ArtifactView]:
+        """At most `limit` artifacts; SyncdError where the remote cannot say."""
         ...
 
     async def alive(self) -> bool:

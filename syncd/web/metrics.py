@@ -64,7 +64,7 @@ TABLE: tuple[Named, ...] = (
     Named("syncd_build_info", G, "Always 1; the labels say which program this is.", ("version", "chunker")),
     Named("syncd_start_time_seconds", G, "When the daemon started, seconds since the epoch."),
     Named("syncd_remote_up", G, "1 while the last request to the remote did not fail."),
-    Named("syncd_queue_jobs", G, "Jobs by state.", ("state",)),
+    Named("syncd_queue_jobs", G, "Jobs that are not finished, by state.", ("state",)),
     Named("syncd_queue_bytes", G, "Bytes logged and not yet committed."),
     Named("syncd_oldest_pending_seconds", G, "Age of the oldest job that is not finished; 0 when there is none."),
     Named("syncd_spool_bytes", G, "Bytes the spools hold, so that logged files do not change."),
@@ -89,7 +89,8 @@ TABLE: tuple[Named, ...] = (
     Named("syncd_commit_conflicts_total", C, "Slots of a log another node took first.", (), "commit_conflicts"),
     Named("syncd_cache_bytes", G, "Bytes in the download cache.", (), "cache_bytes"),
     Named("syncd_pins_lost_total", C, "Pinned files whose bytes were lost before they were sent.", (), "pins_lost"),
-    Named("syncd_pin_held_seconds", S, "How long a writer's open() was held for a rescue.", (), "pin_held"),
+    Named("syncd_pins_rescued_total", C, "Pinned files copied because somebody wanted to write.", (), "pins_rescued"),
+    Named("syncd_pin_held_seconds", S, "How long a writer's open() was held for a rescue.", (), "pin_held_seconds"),
 )
 
 
@@ -155,7 +156,7 @@ def _from_status(status: StatusView, jobs: Iterable[JobView], now: float) -> dic
         "syncd_build_info": {(status.version, status.chunker): 1},
         "syncd_start_time_seconds": {(): status.started},
         "syncd_remote_up": {(): float(status.remote_state == "ok")},
-        "syncd_queue_jobs": {(state,): count for state, count in sorted(status.jobs.items())},
+        "syncd_queue_jobs": {(state,): status.jobs.get(state, 0) for state in sorted(OPEN_STATES | set(status.jobs))},
         "syncd_queue_bytes": {(): status.queue_bytes},
         "syncd_oldest_pending_seconds": {(): max(0.0, now - min(pending)) if pending else 0.0},
         "syncd_spool_bytes": {(): status.spool_bytes},

@@ -77,9 +77,9 @@ def _header(status: StatusView, now: float) -> str:
         ("Remote", f'{text(status.remote)} <b class="{"ok" if well else "bad"}">{text(status.remote_state)}</b>'),
         ("To upload", size(status.queue_bytes)),
         ("Spool", size(status.spool_bytes)),
-        ("Memory", f"{size(status.memory_bytes)} <small>of {size(status.memory_budget)} for transfers</small>"),
+        ("Memory", f"{size(status.memory_bytes)} <small>budget {size(status.memory_budget)}</small>"),
         ("Watched", _count(status.watches, "directory", "directories")),
-        ("Running", f"since {ago(status.started, now)}"),
+        ("Started", ago(status.started, now)),
     )
     cells = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts)
     title = f"<h1>syncd <small>{text(status.version)} on {text(status.node)}</small></h1>"
@@ -97,7 +97,7 @@ def _jobs(jobs: Sequence[JobView], now: float) -> str:
 
 def _job(job: JobView, now: float) -> str:
     version = f":v{job.version}" if job.version is not None else ""
-    name = f"{text(job.project)}/<b>{text(job.name)}</b>{version}"
+    name = _name(job.project, job.name, version)
     detail = f"<small>{text(job.kind)} {text(job.job)}</small>"
     row = _cells(
         f'<span class="state {text(job.state)}">{text(job.state)}</span>',
@@ -125,7 +125,7 @@ def _progress(job: JobView) -> str:
 def _artifacts(artifacts: Sequence[ArtifactView], problem: ErrorView | None, now: float) -> str:
     rows = [
         _cells(
-            f"{text(each.project)}/<b>{text(each.name)}</b>",
+            _name(each.project, each.name),
             text(each.type),
             f"v{each.latest}" if each.latest is not None else "none yet",
             str(each.versions),
@@ -157,6 +157,10 @@ def _table(title: str, head: Iterable[str], rows: Sequence[str], empty: str) -> 
 
 def _cells(*cells: str) -> str:
     return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+
+
+def _name(project: str, name: str, version: str = "") -> str:
+    return f'<span class="name">{text(project)}/<b>{text(name)}</b>{version}</span>'
 
 
 def _count(number: int, one: str, many: str) -> str:

@@ -8,13 +8,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from syncd.store.memory import MemoryStore
 
 from syncd.clock import SystemClock
 from syncd.commands import remote
 from syncd.commands.main import run
 from syncd.errors import Conflict
 from syncd.store.base import Buffer, Store
+from syncd.store.memory import MemoryStore
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +38,7 @@ def test_a_directory_becomes_a_repository_and_the_users_remote(home: Path, capsy
     assert f"wrote the remote into {user_config(home)}" in said
     assert (home / "bucket/repo.json").is_file()
     assert tomllib.loads(user_config(home).read_text()) == {"remote": [{"url": url}]}
-    assert sorted(os.listdir(home / "bucket")) == ["repo.json"]
+    assert [file.name for file in (home / "bucket").rglob("*") if file.is_file()] == ["repo.json"]
 
 
 def test_a_second_init_opens_the_same_repository_and_writes_nothing(

@@ -172,4 +172,4 @@ def test_what_systemd_hands_over_must_be_a_listening_unix_socket(tmp_path: Path)
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(os.path.isdir, sys.path))}

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.kit.clocks import ManualClock
 
 from syncd.daemon.notify import Notifier, Watchdog, silent, watchdog_seconds
+from tests.kit.clocks import ManualClock
 
 
 class Ear:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -147,6 +148,24 @@ async def test_a_damaged_file_is_refused_with_a_way_out_and_left_as_it_is(path: 
     await fresh.close()
 
 
+async def test_a_damaged_file_with_a_log_left_by_a_kill_is_left_as_it_is_too(path: str, lane: Lane) -> None:
+    living = await open_journal(path, lane)
+    for number in range(400):
+        await living.write(put(f"{number:04d}", "x" * 200))
+    await living.read(lambda db: db.execute("PRAGMA wal_checkpoint(FULL)").fetchall())
+    await living.write(put("only in the log"))
+    dead = f"{path}.dead"
+    for ending in ("", "-wal"):
+        shutil.copy(f"{path}{ending}", f"{dead}{ending}")
+    await living.close()
+    data = bytearray(Path(dead).read_bytes())
+    data[10 * 4096 : 11 * 4096] = b"\xff" * 4096
+    Path(dead).write_bytes(data)
+    with pytest.raises(Corrupt):
+        await open_journal(dead, lane)
+    assert Path(dead).read_bytes() == data
+
+
 async def test_a_state_directory_with_odd_bytes_in_its_name_works(tmp_path: Path, lane: Lane) -> None:
     odd = tmp_path / "a ?#%\udcff"
     odd.mkdir()
@@ -154,3 +173,4 @@ async def test_a_state_directory_with_odd_bytes_in_its_name_works(tmp_path: Path
         journal = await open_journal(str(odd / "journal.db"), lane)
         await journal.close()
     assert (odd / "journal.db").exists()
+    assert list(tmp_path.iterdir()) == [odd]

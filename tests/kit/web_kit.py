@@ -17,11 +17,13 @@ NOW = 1_700_000_000.0
 
 
 class FixedClock:
+    passed = 0.0
+
     def now(self) -> float:
         return NOW
 
     def monotonic(self) -> float:
-        return 0.0
+        return self.passed
 
     async def sleep(self, seconds: float) -> None:
         raise AssertionError("the web door does not sleep")
@@ -74,14 +76,16 @@ class MadeUpFacts:
     is_alive: bool = True
     is_ready: bool = True
     trouble: SyncdError | None = None
+    asked: int = 0
 
     async def status(self) -> StatusView:
         return self.view
 
-    async def jobs(self, limit: int) -> list[JobView]:
+    async def listed_jobs(self, limit: int) -> list[JobView]:
         return self.job_list[:limit]
 
-    async def artifacts(self, limit: int) -> list[ArtifactView]:
+    async def listed_artifacts(self, limit: int) -> list[ArtifactView]:
+        self.asked += 1
         if self.trouble is not None:
             raise self.trouble
         return self.artifact_list[:limit]
@@ -116,8 +120,10 @@ def busy_facts() -> MadeUpFacts:
 
 
 @asynccontextmanager
-async def open_door(facts: MadeUpFacts, params: WebParams | None = None) -> AsyncIterator[WebDoor]:
-    door = WebDoor(params or WebParams(port=0), facts, Meter(threading.Lock()), FixedClock())
+async def open_door(
+    facts: MadeUpFacts, params: WebParams | None = None, clock: FixedClock | None = None
+) -> AsyncIterator[WebDoor]:
+    door = WebDoor(params or WebParams(port=0), facts, Meter(threading.Lock()), clock or FixedClock())
     await door.start()
     try:
         yield door

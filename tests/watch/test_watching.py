@@ -97,6 +97,41 @@ async def test_a_change_after_it_was_taken_is_a_further_version_and_said_so(benc
     ]
 
 
+async def test_a_rewrite_in_place_of_the_same_size_is_a_further_version(bench):
+    await bench.watch()
+    path = bench.sub("step1", w=b"old")
+    await bench.pass_time(10.0)
+    os.utime(path / "w", ns=(1, 1))  # the kernel's own stamps are ticks of milliseconds; this test is faster
+    with open(path / "w", "r+b") as file:
+        file.write(b"new")
+    await bench.pass_time(40.0)
+    assert bench.versions.taken == [{b"w": b"old"}, {b"w": b"new"}]
+
+
+async def test_a_changed_mode_or_link_is_a_further_version(bench):
+    await bench.watch()
+    path = bench.sub("step1", w=b"1", x=b"2")
+    (path / "link").symlink_to("w")
+    await bench.pass_time(10.0)
+    os.chmod(path / "w", 0o755)
+    await bench.pass_time(40.0)
+    (path / "link").unlink()
+    (path / "link").symlink_to("x")
+    await bench.pass_time(40.0)
+    assert [version[b"link"] for version in bench.versions.taken] == [b"1", b"1", b"2"]
+
+
+async def test_no_settle_time_still_waits_for_an_open_file(bench):
+    await bench.watch(settle=0.0)
+    path = bench.sub("step1")
+    with open(path / "w", "wb", buffering=0) as file:
+        file.write(b"1")
+        await bench.pass_time(20.0)
+        assert bench.versions.taken == []
+    await bench.pass_time(3.0)
+    assert bench.versions.taken == [{b"w": b"1"}]
+
+
 async def test_contents_that_return_are_a_further_version_each_time(bench):
     await bench.watch()
     path = bench.sub("step1", w=b"a")
@@ -122,6 +157,7 @@ async def test_a_restart_takes_nothing_twice(bench):
     bench.sub("step1", w=b"1")
     await bench.pass_time(10.0)
     await bench.watcher.close()
+    bench.versions.jobs.clear()  # even if the log had forgotten the job
     await bench.start()
     await bench.pass_time(60.0)
     assert len(bench.versions.taken) == 1

@@ -6,7 +6,7 @@ import pytest
 
 from syncd.errors import Conflict, InvalidInput, LocalDisk, RemoteUnavailable
 from syncd.web import WebParams
-from tests.kit.web_kit import MadeUpFacts, busy_facts, get, open_door, request
+from tests.kit.web_kit import FixedClock, MadeUpFacts, busy_facts, get, open_door, request
 
 
 async def test_it_is_off_unless_asked_for():
@@ -17,6 +17,15 @@ async def test_it_is_off_unless_asked_for():
 async def test_it_listens_on_this_machine_only():
     async with open_door(MadeUpFacts()) as door:
         assert door.address.startswith("http://127.0.0.1:")
+
+
+def test_places_are_read_as_the_settings_have_them():
+    assert not WebParams.parse("off").enabled
+    assert WebParams.parse("127.0.0.1:8791") == WebParams(port=8791)
+    assert WebParams.parse("unix:/run/web.sock") == WebParams(socket="/run/web.sock")
+    for place in ("0.0.0.0:80", "8791", "unix:relative", "example.org:80", "127.0.0.1:", "127.0.0.1:x", ""):
+        with pytest.raises(InvalidInput):
+            WebParams.parse(place)
 
 
 async def test_healthz_and_readyz_say_what_the_service_says():
@@ -78,7 +87,7 @@ async def test_head_is_get_without_the_body():
         assert int(headers["content-length"]) > 1000
 
 
-@pytest.mark.parametrize("path", ["/", "/metrics", "/healthz", "/static/page.css", "/nothing", "/static/../app.py"])
+@pytest.mark.parametrize("path", ["/", "/metrics", "/healthz", "/static/page.css", "/nothing", "/static/../door.py"])
 async def test_every_answer_forbids_what_a_browser_need_not_do(path):
     async with open_door(MadeUpFacts()) as door:
         _, headers, _ = await get(door, path)
@@ -92,7 +101,7 @@ async def test_every_answer_forbids_what_a_browser_need_not_do(path):
 
 async def test_nothing_else_is_served():
     async with open_door(MadeUpFacts()) as door:
-        for path in ("/nothing", "/static/../app.py", "/static/%2e%2e/app.py", "/static/", "/static/page.css/x"):
+        for path in ("/nothing", "/static/../door.py", "/static/%2e%2e/door.py", "/static/", "/static/page.css/x"):
             assert (await get(door, path))[0] == 404
 
 
@@ -103,6 +112,17 @@ async def test_an_unreachable_remote_is_told_on_the_page_and_the_jobs_stay_visib
         assert status == 200
         assert "the remote &lt;gone&gt; does not answer" in body
         assert "resnet" in body
+
+
+async def test_a_page_left_open_does_not_ask_the_remote_each_time():
+    facts, clock = MadeUpFacts(), FixedClock()
+    async with open_door(facts, clock=clock) as door:
+        for _ in range(3):
+            await get(door)
+        assert facts.asked == 1
+        clock.passed += 11
+        await get(door)
+        assert facts.asked == 2
 
 
 async def test_a_service_that_cannot_answer_is_503_in_words(monkeypatch):

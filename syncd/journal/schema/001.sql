@@ -19,9 +19,10 @@ CREATE TABLE spools (
 CREATE TABLE pins (
   pin INTEGER PRIMARY KEY,
   draft TEXT NOT NULL,
-  way TEXT NOT NULL,             -- reflink | lease | link | copy | blob | none
+  way TEXT NOT NULL,             -- reflink | lease | copy | blob | none
   place BLOB NOT NULL,           -- path of the file that holds the bytes
   offset INTEGER NOT NULL DEFAULT 0,
+  start INTEGER NOT NULL DEFAULT 0, -- bytes before it were stored when the file was rescued: the place does not hold them
   size INTEGER NOT NULL,
   dev INTEGER NOT NULL,          -- of the source, at the pin
   ino INTEGER NOT NULL,
@@ -103,7 +104,6 @@ CREATE TABLE logs (
   repo TEXT NOT NULL,
   log TEXT NOT NULL,
   slot INTEGER NOT NULL,
-  hash BLOB NOT NULL,
   body BLOB NOT NULL,
   PRIMARY KEY (repo, log, slot)
 ) WITHOUT ROWID;

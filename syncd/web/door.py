@@ -17,7 +17,7 @@ from aiohttp import web
 from syncd.clock import Clock
 from syncd.errors import Conflict, InvalidInput, LocalDisk, SyncdError
 from syncd.meter import Meter
-from syncd.model.views import ErrorView
+from syncd.model.views import ArtifactView, ErrorView
 from syncd.web.facts import Facts
 from syncd.web.metrics import CONTENT_TYPE, render
 from syncd.web.pages import STYLESHEET, page
@@ -27,6 +27,7 @@ JOBS_SHOWN = 50
 JOBS_COUNTED = 1000
 ARTIFACTS_SHOWN = 100
 ANSWER_SECONDS = 5.0
+ARTIFACTS_KEPT_SECONDS = 10.0
 SOCKET_PATH_LIMIT = 107
 
 SECURITY_HEADERS = {
@@ -52,6 +53,26 @@ class WebParams:
     port: int | None = None
     socket: str = ""
 
+    @classmethod
+    def parse(cls, place: str) -> WebParams:
+        """Read a place as the settings have it: "off", "127.0.0.1:PORT" or "unix:/path".
+
+        Raises:
+            InvalidInput: it is none of these.
+        """
+        if place == "off":
+            return cls()
+        if place.startswith("unix:/"):
+            return cls(socket=place.removeprefix("unix:"))
+        host, _, port = place.rpartition(":")
+        if host in (LOOPBACK, "localhost") and port.isascii() and port.isdigit():
+            return cls(port=int(port))
+        raise InvalidInput(
+            f"the web door cannot listen at {place!r}",
+            "it serves this machine alone",
+            "say 127.0.0.1:PORT or unix:/path",
+        )
+
     @property
     def enabled(self) -> bool:
         """Whether there is a door at all."""
@@ -76,6 +97,8 @@ class WebDoor:
         self._runner: web.AppRunner | None = None
         self._hosts: frozenset[str] | None = None
         self._socket_id: tuple[int, int] | None = None
+        self._told: tuple[list[ArtifactView], ErrorView | None] | None = None
+        self._told_at = 0.0
         self._style = resources.files(__package__).joinpath("static", "page.css").read_text(encoding="utf-8")
         self.address = ""
         """Where it answers: `http://127.0.0.1:PORT` or `unix:PATH`; empty while shut."""
@@ -137,15 +160,27 @@ class WebDoor:
             raise web.HTTPServiceUnavailable(text=f"no answer within {ANSWER_SECONDS:g} s\n") from error
 
     async def _page(self, _request: web.Request) -> web.Response:
-        problem = None
         status = await self._facts.status()
-        jobs = await self._facts.jobs(JOBS_SHOWN)
-        try:
-            artifacts = await self._facts.artifacts(ARTIFACTS_SHOWN)
-        except SyncdError as error:
-            artifacts, problem = [], ErrorView(error.code, error.what, error.why, error.hint, error.retry)
+        jobs = await self._facts.listed_jobs(JOBS_SHOWN)
+        artifacts, problem = await self._artifacts()
         body = page(status, jobs, artifacts, problem, self._clock.now())
         return web.Response(text=body, content_type="text/html", charset="utf-8")
+
+    async def _artifacts(self) -> tuple[list[ArtifactView], ErrorView | None]:
+        """The remote is asked seldom, however many pages refresh themselves; a slow one does not cost the page."""
+        now = self._clock.monotonic()
+        if self._told is None or now - self._told_at >= ARTIFACTS_KEPT_SECONDS:
+            self._told, self._told_at = await self._ask_artifacts(), now
+        return self._told
+
+    async def _ask_artifacts(self) -> tuple[list[ArtifactView], ErrorView | None]:
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS / 2):
+                return await self._facts.listed_artifacts(ARTIFACTS_SHOWN), None
+        except SyncdError as error:
+            return [], ErrorView(error.code, error.what, error.why, error.hint, error.retry)
+        except TimeoutError:
+            return [], ErrorView("timeout", "the artifacts cannot be listed now", "the remote answers too slowly")
 
     async def _healthz(self, _request: web.Request) -> web.Response:
         return _verdict(await self._facts.alive(), "the journal does not answer")
@@ -155,7 +190,7 @@ class WebDoor:
 
     async def _metrics(self, _request: web.Request) -> web.Response:
         status = await self._facts.status()
-        jobs = await self._facts.jobs(JOBS_COUNTED)
+        jobs = await self._facts.listed_jobs(JOBS_COUNTED)
         body = render(self._meter.snapshot(), status, jobs, self._clock.now())
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
 

@@ -1,0 +1,282 @@
+"""The room's verbs: add, list, read, let go. Order and gaps are told in the package docstring.
+
+A verb that was begun runs to its end even when its caller is gone: a half-made pin has one owner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from syncd.clock import Clock
+from syncd.disk import Disk
+from syncd.errors import InvalidInput, NotFound
+from syncd.journal import pins as journal
+from syncd.journal.core import Ledger
+from syncd.journal.pins import FileRow
+from syncd.meter import Meter
+from syncd.model.names import printable
+from syncd.model.views import ReceiptView
+from syncd.pin import leases
+from syncd.pin.adding import Adder
+from syncd.pin.batch import Terms
+from syncd.pin.budget import Budget
+from syncd.pin.copying import Copier
+from syncd.pin.errands import Errands
+from syncd.pin.holdings import Holdings
+from syncd.pin.leases import Held, LeaseTable
+from syncd.pin.params import PinLanes, PinParams, PinUsage
+from syncd.pin.rate import RescueRate
+from syncd.pin.reader import PinReader
+from syncd.pin.recovery import Recovery
+from syncd.pin.rescue import Rescuer
+from syncd.pin.spool import Yard
+from syncd.pin.syncing import Syncer
+from syncd.pin.walk import look_at_directory, look_at_file
+from syncd.pin.watcher import Watcher
+
+POLICIES = ("mutable", "immutable")
+OnLost = Callable[[str, str], None]
+
+
+class Pins:
+    """The promise that logged bytes do not change.
+
+    Args:
+        params: what may be set.
+        disk: the verbs on files.
+        ledger: the journal.
+        lanes: `pin` serves callers, `rescue` frees held writers, `sync` flushes.
+        clock: time.
+        meter: counts pins_lost, pins_rescued, pin_held_seconds.
+        state_dir: the daemon's own directory; holds the spool of last resort.
+        on_lost: called in the loop with (draft, reason) when pinned bytes are lost; must not block.
+        boot: the kernel's boot id; pins not synced before another boot are lost.
+    """
+
+    def __init__(
+        self,
+        params: PinParams,
+        disk: Disk,
+        ledger: Ledger,
+        lanes: PinLanes,
+        clock: Clock,
+        meter: Meter,
+        state_dir: bytes,
+        on_lost: OnLost,
+        boot: str,
+    ) -> None:
+        self._params = params
+        self._disk = disk
+        self._ledger = ledger
+        self._lanes = lanes
+        self._clock = clock
+        self._meter = meter
+        self._state_dir = state_dir
+        self._on_lost = on_lost
+        self._boot = boot
+        self._errands = Errands()
+        self._holdings: Holdings
+        self._adder: Adder
+        self._rescuer: Rescuer
+        self._syncer: Syncer
+        self._watcher: Watcher
+        self._nonce = os.urandom(6).hex().encode()
+        self._names = itertools.count(1)
+
+    async def open(self) -> None:
+        """Take up what an earlier life promised; must be the first verb, `leases.mask_signals` called before.
+
+        Raises:
+            LocalDisk: the journal or the state directory cannot be used.
+        """
+        leases.mask_signals()
+        params = self._params
+        limit = leases.raise_descriptor_limit(params.lease_share)
+        slots = limit if params.lease_limit is None else params.lease_limit
+        spool_id = await journal.spool_id(self._ledger, os.urandom(8).hex())
+        self._build(spool_id.encode(), slots)
+        self._watcher.start()
+        findings = await Recovery(self._holdings, Copier(self._disk, self._clock), slots, self._name).run()
+        self._adder.numbers = itertools.count(1 + max(self._holdings.pins, default=0))
+        self._syncer.sync(findings.unsynced + findings.moved)
+        if findings.lost:
+            self._meter.add("pins_lost", len(findings.lost))
+        reasons = {pin.draft: f"{printable(pin.source)}: {pin.lost}" for pin in reversed(findings.lost)}
+        for draft, reason in reasons.items():
+            self._on_lost(draft, reason)
+        await self._holdings.tidy()
+
+    async def close(self) -> None:
+        """Finish what was begun, save what writers wait for, give every lease back. The journal keeps the pins."""
+        await self._syncer.close()
+        await self._lanes.rescue.run(self._watcher.close)
+        self._rescuer.broken(self._holdings.table.newly_broken(self._clock.monotonic()))
+        await self._errands.settle()
+        await self._syncer.close()
+        for pin in self._holdings.pins:
+            self._holdings.table.let_go(pin)
+
+    @property
+    def watching(self) -> bool:
+        """Whether the thread that notices waiting writers runs: the watchdog asks."""
+        return self._watcher.alive
+
+    async def add_file(
+        self,
+        draft: str,
+        path: bytes,
+        name: bytes,
+        *,
+        dev: int,
+        ino: int,
+        size: int,
+        policy: str = "mutable",
+        overwrite: bool = False,
+    ) -> ReceiptView:
+        """Pin one regular file as the entry `name` of a draft; the promise stands when this returns.
+
+        Adding the same unchanged file again is no error and changes nothing.
+
+        Raises:
+            NotFound, InvalidInput: no such file, not a regular one, a bad name.
+            Conflict: not the file the client saw; it is being written; the name is taken; the draft was logged.
+            LocalDisk: it cannot be read, or the spool not written.
+            Refused: over the spool's budget or the disk's reserve.
+        """
+        _require_policy(policy)
+        terms = Terms(draft, policy == "immutable", identity=(dev, ino, size))
+        task = self._errands.start(
+            self._adder.add(terms, overwrite, lambda: look_at_file(path, name, dev, ino, size)),
+        )
+        return await asyncio.shield(task)
+
+    async def add_dir(
+        self,
+        draft: str,
+        path: bytes,
+        prefix: bytes = b"",
+        *,
+        dev: int = 0,
+        ino: int = 0,
+        policy: str = "mutable",
+        merge: bool = False,
+        closed_only: bool = False,
+        skip: Sequence[bytes] = (),
+    ) -> ReceiptView:
+        """Pin everything below a directory, entries named `prefix`/path-below-it. All or nothing.
+
+        `merge` replaces entries of equal names; `closed_only` refuses (Conflict) while any file is open for writing,
+        where leases can tell; `skip` names entries (below the directory, as bytes) to leave out with all below them.
+        Raises as add_file does.
+        """
+        _require_policy(policy)
+        left_out = frozenset(skip)
+        terms = Terms(draft, policy == "immutable", closed_only)
+        task = self._errands.start(
+            self._adder.add(terms, merge, lambda: look_at_directory(path, prefix, dev, ino, left_out.__contains__)),
+        )
+        return await asyncio.shield(task)
+
+    async def entries(self, draft: str, after: bytes = b"", limit: int = 1000) -> list[FileRow]:
+        """Return a page of a draft's entries after a name, in byte order; empty at the end."""
+        return await journal.entries(self._ledger, draft, after, limit)
+
+    async def totals(self, draft: str) -> tuple[int, int, int]:
+        """Return (files, bytes, entries) of a draft."""
+        return await journal.totals(self._ledger, draft)
+
+    async def begin(self, draft: str) -> None:
+        """Make an empty draft; one that is there stays."""
+        await journal.begin(self._ledger, draft, self._clock.now())
+
+    async def ways(self, draft: str) -> dict[str, int]:
+        """Return how many files of a draft are pinned in which way."""
+        return await journal.ways(self._ledger, draft)
+
+    async def draft_count(self) -> int:
+        """Return how many drafts are open (not logged)."""
+        return await journal.draft_count(self._ledger)
+
+    async def touch(self, draft: str) -> None:
+        """Note that a draft's client is alive."""
+        await journal.touch(self._ledger, draft, self._clock.now())
+
+    async def drafts_idle(self, before: float) -> list[str]:
+        """Return drafts that were neither logged nor touched since `before` (Clock.now)."""
+        return await journal.drafts_idle(self._ledger, before)
+
+    async def drop(self, draft: str) -> None:
+        """Forget a draft or a cancelled job's files: rows and bytes go. May be repeated."""
+        await asyncio.shield(self._errands.start(self._drop(draft)))
+
+    async def release(self, draft: str) -> None:
+        """Let a job's bytes go: only after its commit was acknowledged or read back. May be repeated."""
+        await self.drop(draft)
+
+    async def usage(self) -> PinUsage:
+        """Return how much is pinned, and files per way."""
+        ways = Counter(pin.place.way for pin in self._holdings.pins.values())
+        return PinUsage(self._holdings.budget.pinned, dict(ways))
+
+    def reader(self, pin_id: int) -> PinReader:
+        """Return a reader of a pin, for use inside a lane. Any thread.
+
+        Raises:
+            NotFound: the pin was let go.
+        """
+        pin = self._holdings.pins.get(pin_id)
+        if pin is None:
+            raise NotFound(f"no pin {pin_id}", "its draft was dropped or released")
+        return PinReader(self._disk, self._holdings.table, self._clock, pin)
+
+    def advance(self, pin_id: int, offset: int) -> None:
+        """Say that the bytes before `offset` are stored in the remote: a rescue will not copy them. Any thread."""
+        pin = self._holdings.pins.get(pin_id)
+        if pin is not None and offset > pin.stored:
+            pin.stored = offset
+
+    async def synced(self) -> None:
+        """Wait until all that is pinned so far is on disk (or was tried)."""
+        await self._errands.settle()
+        await self._syncer.settle()
+
+    def _build(self, spool_id: bytes, slots: int) -> None:
+        rate = RescueRate(self._params, self._disk)
+        table = LeaseTable(rate.break_time)
+        yard = Yard(self._disk, self._state_dir, self._params.spool_tops, spool_id, self._nonce)
+        self._holdings = Holdings(
+            self._disk, self._ledger, self._lanes, Budget(self._params), yard, table, self._boot
+        )  # fmt: skip
+        self._syncer = Syncer(self._holdings, self._clock, self._params.sync_delay)
+        self._adder = Adder(
+            self._holdings, self._params, self._clock, rate, slots, self._name, self._syncer.sync
+        )  # fmt: skip
+        self._rescuer = Rescuer(
+            self._holdings, self._clock, self._meter, self._errands, self._on_lost, self._syncer.sync, self._name
+        )  # fmt: skip
+        loop = asyncio.get_running_loop()
+        self._watcher = Watcher(
+            table, self._clock, lambda held: _hand_over(loop, self._rescuer, held)
+        )  # fmt: skip
+
+    def _name(self) -> bytes:
+        return b"%s-%x" % (self._nonce, next(self._names))
+
+    async def _drop(self, draft: str) -> None:
+        # Rows first: a crash between leaves files without rows, which the next start sweeps.
+        await journal.drop(self._ledger, draft)
+        await self._holdings.let_go(self._holdings.in_draft(draft))
+        await self._holdings.tidy()
+
+
+def _hand_over(loop: asyncio.AbstractEventLoop, rescuer: Rescuer, held: list[Held]) -> None:
+    loop.call_soon_threadsafe(rescuer.broken, held)
+
+
+def _require_policy(policy: str) -> None:
+    if policy not in POLICIES:
+        raise InvalidInput(f"unknown policy: {policy!r}", "", "use 'mutable' or 'immutable'")

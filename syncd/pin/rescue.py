@@ -1,0 +1,186 @@
+"""Saving the bytes a writer waits to overwrite, then letting the writer in.
+
+1. copy what the remote does not have yet into the refuge (room was promised when the pin was made)
+2. prove the copy: the lease was in force to its end, nothing was written
+3. journal row: the pin is there now
+4. the pin in memory: readers that read from the old place meanwhile read again from the new one
+5. release the lease (the writer goes on), remove the old link
+
+A crash before 3 leaves a copy without a row (swept) and a link whose file the writer changes: lost loudly at the next
+start. If 1 or 2 fail the writer is let in nevertheless: the pin is marked lost first, so no reader returns what is there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+from syncd.clock import Clock
+from syncd.errors import LocalDisk
+from syncd.journal import pins as journal
+from syncd.meter import Meter
+from syncd.model.names import printable
+from syncd.pin import filesystems
+from syncd.pin.errands import Errands
+from syncd.pin.holdings import Holdings
+from syncd.pin.leases import Held
+from syncd.pin.place import Pin, Place
+
+_GROUP_FILES = 64
+_GROUP_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one rescue: a new place, or why there is none; neither when the pin was let go meanwhile."""
+
+    held: Held
+    place: Place | None = None
+    failure: str = ""
+
+
+class Rescuer:
+    """Runs rescues in their own lane, several at once, the oldest breaks first. Lives in the loop."""
+
+    def __init__(
+        self,
+        holdings: Holdings,
+        clock: Clock,
+        meter: Meter,
+        errands: Errands,
+        on_lost: Callable[[str, str], None],
+        on_moved: Callable[[list[Pin]], None],
+        name: Callable[[], bytes],
+    ) -> None:
+        self._holdings = holdings
+        self._clock = clock
+        self._meter = meter
+        self._errands = errands
+        self._on_lost = on_lost
+        self._on_moved = on_moved
+        self._name = name
+
+    def broken(self, held: list[Held]) -> None:
+        """Rescue the pins of broken leases; returns at once."""
+        # Of breaks seen in one look the smallest go first: that lets most writers go soonest.
+        held.sort(key=lambda one: (one.broken_at or 0.0, one.pin.size))
+        for group in _groups(held):
+            self._errands.start(self._rescue(group))
+
+    async def _rescue(self, group: list[Held]) -> None:
+        holdings = self._holdings
+        await holdings.begin()
+        try:
+            outcomes = await holdings.lanes.rescue.run(self._save_all, group)  # 1, 2
+            for outcome in outcomes:
+                await self._journalled(outcome.held)
+            saved = [outcome for outcome in outcomes if outcome.place]
+            with suppress(LocalDisk):  # the copy holds in this life; after a restart the old row is lost loudly
+                await journal.move(holdings.ledger, [_moved_row(one, holdings.boot) for one in saved])  # 3
+            moved, doomed = self._switch(outcomes)  # 4
+            await holdings.lanes.rescue.run(self._let_in, group, doomed)  # 5
+            self._on_moved(moved)
+            await self._tell([one for one in outcomes if one.failure])
+        finally:
+            await holdings.end()
+
+    async def _journalled(self, held: Held) -> None:
+        """Wait until a pin broken while it was being made stands or is undone."""
+        number = held.pin.pin
+        while number not in self._holdings.pins and self._holdings.table.get(number) is held:
+            await self._holdings.changed.wait()
+
+    def _save_all(self, group: list[Held]) -> list[Outcome]:
+        return [self._save(held) for held in group]
+
+    def _save(self, held: Held) -> Outcome:
+        table, disk, pin = self._holdings.table, self._holdings.disk, held.pin
+        start = min(pin.stored, pin.size)
+        target = os.path.join(held.refuge.path, self._name())
+        failure = ""
+        try:
+            copied = disk.copy(held.fd, target, pin.size, start)
+            if copied != pin.size - start or not proven(self._holdings, held, self._clock):
+                failure = "it was overwritten before it could be saved: the kernel let the writer in"
+        except OSError as error:
+            failure = f"it could not be saved from being overwritten: {error.strerror}"
+        if not failure and table.get(pin.pin) is held:
+            return Outcome(held, Place("copy", target, 0, start))
+        with suppress(OSError):
+            disk.remove(target)
+        return Outcome(held, None, failure if table.get(pin.pin) is held else "")
+
+    def _switch(self, outcomes: list[Outcome]) -> tuple[list[Pin], list[bytes]]:
+        """Point pins at their new places; return those moved, and the files that nobody needs now."""
+        moved = []
+        doomed = []
+        for outcome in outcomes:
+            pin = outcome.held.pin
+            old = pin.place.path
+            if self._holdings.pins.get(pin.pin) is not pin:
+                doomed.extend([outcome.place.path] if outcome.place else [])
+            elif outcome.place is None:
+                pin.lost = pin.lost or outcome.failure
+            else:
+                pin.place = outcome.place
+                self._holdings.rescued(pin, old)
+                moved.append(pin)
+                doomed.append(old)
+        return moved, doomed
+
+    def _let_in(self, group: list[Held], doomed: list[bytes]) -> None:
+        for held in group:
+            if self._holdings.table.let_go(held.pin.pin) is not None:
+                self._meter.observe("pin_held_seconds", self._clock.monotonic() - (held.broken_at or 0.0))
+        for path in doomed:
+            with suppress(OSError):  # swept at the next start
+                self._holdings.disk.remove(path)
+
+    async def _tell(self, failed: list[Outcome]) -> None:
+        if not failed:
+            return
+        self._meter.add("pins_lost", len(failed))
+        reasons: dict[str, str] = {}
+        for one in failed:
+            reasons.setdefault(one.held.pin.draft, f"{printable(one.held.pin.source)}: {one.failure}")
+        with suppress(LocalDisk):  # lost in memory already; the next start compares and finds it again
+            await journal.lose(self._holdings.ledger, [(one.held.pin.pin, one.failure) for one in failed])
+        for draft, reason in reasons.items():
+            self._on_lost(draft, reason)
+
+
+def proven(holdings: Holdings, held: Held, clock: Clock) -> bool:
+    """Whether everything read from a leased file up to now were the pinned bytes.
+
+    The kernel holds a writer for the break time; sooner than that nobody was let in. Later, an unchanged size and mtime
+    prove it too, but not on tmpfs, where a memory map changes bytes without the mtime.
+    """
+    facts = os.fstat(held.fd)
+    if (facts.st_size, facts.st_mtime_ns) != (held.pin.size, held.pin.mtime_ns):
+        return False
+    return holdings.table.in_force(held, clock.monotonic()) or filesystems.of_fd(held.fd).local_disk
+
+
+def _groups(held: list[Held]) -> Iterator[list[Held]]:
+    group: list[Held] = []
+    size = 0
+    for one in held:
+        group.append(one)
+        size += one.pin.size
+        if len(group) >= _GROUP_FILES or size >= _GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _moved_row(outcome: Outcome, boot: str) -> journal.PinRow:
+    place = outcome.place
+    assert place is not None
+    pin = outcome.held.pin
+    return journal.PinRow(
+        pin.pin, pin.draft, place.way, place.path, place.offset, place.start, pin.size, pin.dev, pin.ino,
+        pin.mtime_ns, pin.source, boot,
+    )  # fmt: skip

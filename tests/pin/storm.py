@@ -1,0 +1,48 @@
+"""Run by test_storm in a process of its own: N leased files are overwritten at once; prints how many read back right."""
+
+import asyncio
+import os
+import resource
+import sys
+from pathlib import Path
+
+sys.path[:0] = sys.argv[4].split(os.pathsep)
+
+from syncd.pin import PinParams, mask_signals
+from tests.kit.pinning import other_process, pin_room
+
+WRITERS = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+def overwrite(number):
+    with open(f"{sys.argv[1]}/{number}", "r+b") as file:
+        file.write(b"new")
+with ThreadPoolExecutor(200) as pool:
+    list(pool.map(overwrite, range(int(sys.argv[2]))))
+"""
+
+
+async def main(top: Path, count: int) -> int:
+    files = top / "files"
+    files.mkdir()
+    for number in range(count):
+        (files / str(number)).write_bytes(b"%d" % number + b"o" * 100)
+    params = PinParams(spool_tops=(os.fsencode(top),), reserve=0, copy_limit=0)
+    right = 0
+    async with pin_room(top / "state", params=params) as room:
+        receipt = await room.pins.add_dir("d", os.fsencode(files))
+        assert receipt.ways == {"lease": count}, receipt
+        await other_process(WRITERS, files, str(count))
+        for row in await room.pins.entries("d", limit=count):
+            right += room.read(row.pin) == row.name + b"o" * 100
+        assert not room.lost
+        held = room.meter.snapshot().times["pin_held_seconds", ()]
+        assert held[0] == count, held
+    return right
+
+
+if __name__ == "__main__":
+    mask_signals()
+    if int(sys.argv[3]):
+        resource.setrlimit(resource.RLIMIT_SIGPENDING, (int(sys.argv[3]), int(sys.argv[3])))
+    print(asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2]))))
