@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import resource
 import signal
 import subprocess
 import sys
@@ -132,7 +133,7 @@ def test_no_daemon_is_exit_code_5(
     assert "no syncd daemon answers" in capsys.readouterr().err
 
 
-def test_it_starts_without_heavy_imports_in_less_than_100_ms(daemon: AnsweringSocket) -> None:
+def test_it_runs_without_heavy_imports(daemon: AnsweringSocket) -> None:
     heavy = "'asyncio', 'uuid', 'subprocess', 'tempfile', 'logging', 'urllib.request', 'concurrent.futures', 'syncd'"
     script = (
         "import sys; from syncd_client.cli.main import main; code = main(sys.argv[1:]);"
@@ -142,15 +143,22 @@ def test_it_starts_without_heavy_imports_in_less_than_100_ms(daemon: AnsweringSo
     argv = [sys.executable, "-c", script, "show", "data", "-q", "--socket", daemon.path]
     done = subprocess.run(argv, env=environment(), capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "[]")
-    bare, ours = (min(_processor_time(code) for _ in range(5)) for code in ("pass", "import syncd_client.cli.console"))
-    assert ours - bare < 0.1
+
+
+def test_it_starts_in_less_than_100_ms_of_a_quiet_machine() -> None:
+    """Said in starts of the bare interpreter (9 ms where ours takes 80), for a busy machine slows both alike."""
+    bare, ours = [], []
+    for _ in range(7):
+        bare.append(_processor_time("pass"))
+        ours.append(_processor_time("import syncd_client.cli.parser as p, syncd_client.cli.console; p.build()"))
+    assert min(ours) < 12 * min(bare)
 
 
 def _processor_time(code: str) -> float:
-    before = os.times()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, "-c", code], env=environment(), check=True, timeout=60)
-    after = os.times()
-    return after.children_user + after.children_system - before.children_user - before.children_system
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def test_ctrl_c_leaves_with_130_and_says_that_the_job_goes_on(daemon: AnsweringSocket, tmp_path: Path) -> None:
