@@ -10,6 +10,13 @@ from syncd.commands.flags import as_flags, setting_flags
 from syncd.commands.say import manners
 from syncd.settings import load
 
+SYSTEMDS = (
+    "STATE_DIRECTORY", "CACHE_DIRECTORY", "RUNTIME_DIRECTORY", "CONFIGURATION_DIRECTORY", "LOGS_DIRECTORY",
+    "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES",
+)  # fmt: skip
+"""What systemd told the service a client belongs to. A daemon that client starts is another process with other places:
+it would keep its journal in the trainer's directory and report its own readiness in the trainer's name."""
+
 
 @click.command()
 @setting_flags
@@ -30,11 +37,10 @@ def serve(
 ) -> int:
     """Run the daemon until SIGTERM or SIGINT; open jobs go on at its next start."""
     flags = as_flags(config, assigned, socket=socket, state_dir=state_dir, remote=remote, web=web)
-    environ = dict(os.environ)
-    if autostarted:  # the client's own service may have handed its systemd directories down: they are not ours
-        for name in ("STATE_DIRECTORY", "CACHE_DIRECTORY", "RUNTIME_DIRECTORY"):
-            environ.pop(name, None)
-    settings = load(flags, environ)
+    if autostarted:
+        for name in SYSTEMDS:
+            os.environ.pop(name, None)
+    settings = load(flags, os.environ)
     from syncd.daemon.serve import serve as run  # asyncio, uvloop, aiohttp: `syncd --help` need not wait for them
 
     return run(settings, autostarted=autostarted)
