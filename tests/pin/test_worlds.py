@@ -14,9 +14,9 @@ POWERLESS = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-priv
 
 
 def scenario(name: str, top: Path, *before: str) -> list[str]:
-    done = subprocess.run(
-        [*before, sys.executable, SCRIPT, name, top, PATHS], capture_output=True, text=True, timeout=60
-    )
+    command = [*before, sys.executable, SCRIPT, name, top]
+    env = {**os.environ, "PYTHONPATH": PATHS}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout.splitlines()
 

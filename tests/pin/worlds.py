@@ -6,8 +6,6 @@ import os
 import sys
 from pathlib import Path
 
-sys.path[:0] = sys.argv[3].split(os.pathsep)
-
 from syncd.errors import SyncdError
 from syncd.pin import PinParams
 from tests.kit.pinning import pin_room
