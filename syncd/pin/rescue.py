@@ -7,7 +7,8 @@
 5. release the lease (the writer goes on), remove the old link
 
 A crash before 3 leaves a copy without a row (swept) and a link whose file the writer changes: lost loudly at the next
-start. If 1 or 2 fail the writer is let in nevertheless: the pin is marked lost first, so no reader returns what is there.
+start. If 1 or 2 fail the writer is let in nevertheless: the pin is marked lost first, so no reader returns what is
+there.
 """
 
 from __future__ import annotations

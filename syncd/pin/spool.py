@@ -137,8 +137,8 @@ class Yard:
     def _make(self, path: bytes) -> Spool:
         """Make a spool's two directories, or accept them when they are ours alone.
 
-        The journal knows no pin in it, so what is there from an earlier life is garbage (a power cut took the rows). What
-        bears this life's nonce was put there by another lane just now.
+        The journal knows no pin in it, so what is there from an earlier life is garbage (a power cut took the rows).
+        What bears this life's nonce was put there by another lane just now.
         """
         for directory in (os.path.dirname(path), path):
             self._disk.make_directory(directory)

@@ -1,12 +1,10 @@
-"""Run by test_storm in a process of its own: N leased files are overwritten at once; prints how many read back right."""
+"""Run by test_storm in a process of its own: N leased files are overwritten at once; prints how many are as before."""
 
 import asyncio
 import os
 import resource
 import sys
 from pathlib import Path
-
-sys.path[:0] = sys.argv[4].split(os.pathsep)
 
 from syncd.pin import PinParams, mask_signals
 from tests.kit.pinning import other_process, pin_room
