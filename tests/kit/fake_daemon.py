@@ -122,6 +122,8 @@ class FakeDaemon:
             connection.sendall(codec.encode_error(number, answer.info))
         else:
             connection.sendall(codec.encode_reply(number, reply))
+            if request.op == "shutdown":
+                self.shut_down.set()
         return True
 
     # --- its verbs --------------------------------------------------------------------------------------------
@@ -245,7 +247,6 @@ class FakeDaemon:
         return m.VerifyReport(version, len(content), version.size, problems)
 
     def _shutdown(self, _: m.Shutdown) -> m.Done:
-        self.shut_down.set()
         return m.Done()
 
 
