@@ -1,6 +1,7 @@
 """Which boundary rule stores least, and how fast is the one we ship? The tables of docs/decisions/0002-chunker.md.
 
     python bench/chunker.py [--mib 64] [--average 16384] [--rules win8,gear64]     what each rule stores
+    python bench/chunker.py --gib --average 262144                               1 GiB, 1 % changed
     python bench/chunker.py --speed                                               GB/s of every variant of _cut
 
 Inputs are made from fixed seeds (the standard library's tree aside, which is what this Python carries). Each is cut,
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import itertools
 import json
 import random
 import struct
@@ -25,9 +27,15 @@ from pathlib import Path
 from blake3 import blake3
 
 RULES = {
-    "win8": 0, "pair8@8": 1, "pair8@24": 2, "pair8@56": 3, "lin4 close": 4, "lin4 wide": 5, "lin4 even": 6,
-    "lin4 prime": 7, "lin6 wide": 8, "lin8 close": 9, "lin8 wide": 10, "lin4+mix": 11, "gear64": 12,
-}  # fmt: skip
+    "win8": 0,  # the candidate of the first design: the 8 bytes up to the cut
+    "win8+8@24": 1,  # two such windows, 24 bytes apart
+    "win8+8@56": 2,
+    "group16": 3,  # one group of quad16
+    "quad16@16": 4,  # four groups, 16 bytes apart: 64 bytes without a hole
+    "quad16@32": 5,
+    "quad16": 6,  # four groups, 64 bytes apart: quad16-1
+    "gear64": 7,  # the gear hash of FastCDC, 64 bytes
+}
 
 
 def rivals() -> ctypes.CDLL:
@@ -54,8 +62,7 @@ def table(size: int) -> bytes:
     rng = random.Random(2)
     rows, length, n = [], 0, 0
     while length < size:
-        row = "%d,%.6f,%.4f,%.2f,%d,%.3e\n" % (n, rng.random(), rng.gauss(0, 1), rng.random() * 100,
-                                                rng.randrange(10), rng.random())  # fmt: skip
+        row = f"{n},{rng.random():.6f},{rng.gauss(0, 1):.4f},{rng.random() * 100:.2f},{rng.randrange(10)}\n"
         rows.append(row)
         length += len(row)
         n += 1
@@ -85,8 +92,8 @@ def logs(size: int) -> bytes:
 def dull_logs(size: int) -> bytes:
     """Lines that only differ by which of a few they are."""
     rng = random.Random(5)
-    lines = [json.dumps({"level": level, "msg": msg, "rank": rank}).encode() + b"\n"
-             for level in ("info", "warning") for msg in ("step done", "saving", "stalled") for rank in range(8)]  # fmt: skip
+    kinds = itertools.product(("info", "warning"), ("step done", "saving", "stalled"), range(8))
+    lines = [json.dumps({"level": level, "msg": msg, "rank": rank}).encode() + b"\n" for level, msg, rank in kinds]
     return b"".join(rng.choices(lines, k=size // 45))[:size]
 
 
@@ -107,7 +114,7 @@ def sparse(size: int) -> bytes:
 
 
 INPUTS = {
-    "random": lambda size: random_bytes(size), "stdlib": standard_library, "table": table,
+    "random": random_bytes, "stdlib": standard_library, "table": table,
     "coarse table": coarse_table, "json logs": logs, "dull logs": dull_logs, "bf16": weights, "sparse": sparse,
     "constant": lambda size: b"\x55" * size,
 }  # fmt: skip
@@ -133,17 +140,19 @@ def edited(data: bytes, average: int) -> tuple[bytes, int]:
     return b"".join(parts), new
 
 
-def cut(lib: ctypes.CDLL, rule: int, data: bytes, average: int) -> list[int]:
-    ends = (ctypes.c_uint64 * (len(data) * 4 // average + 2))()
+def cut(lib: ctypes.CDLL, rule: int, data: bytes | bytearray, average: int, least: int = 0, most: int = 0) -> list[int]:
+    least, most = least or average // 4, most or average * 8
+    ends = (ctypes.c_uint64 * (len(data) // least + 2))()
     size = ctypes.c_size_t
-    count = lib.rival_cut(rule, data, size(len(data)), size(average // 4), size(average * 8), size(average), ends)
+    where = (ctypes.c_char * len(data)).from_buffer(data) if isinstance(data, bytearray) else data
+    count = lib.rival_cut(rule, where, size(len(data)), size(least), size(most), size(average), ends)
     return ends[:count]
 
 
-def pieces(data: bytes, ends: list[int]) -> Iterator[bytes]:
-    start = 0
+def pieces(data: bytes | bytearray, ends: list[int]) -> Iterator[memoryview]:
+    start, view = 0, memoryview(data)
     for end in ends:
-        yield data[start:end]
+        yield view[start:end]
         start = end
 
 
@@ -165,9 +174,35 @@ def compare(mib: int, average: int, rules: list[str]) -> None:
             new = sum(length for digest, length in again.items() if digest not in known) / edits / average
             n = len(sizes)
             low, high = average // 4 + average // 64, average * 8
-            print(f"| {name} | {rule} | {stored:.3f} | {new:.2f} | {sum(sizes) / n / average:.2f} | "
-                  f"{sizes[n // 20] / average:.2f} | {sizes[n * 19 // 20] / average:.2f} | "
-                  f"{sum(s <= low for s in sizes) / n:.1%} | {sum(s == high for s in sizes) / n:.1%} |", flush=True)  # fmt: skip
+            at_min = sum(size <= low for size in sizes) / n
+            at_max = sum(size == high for size in sizes) / n
+            row = [f"{stored:.3f}", f"{new:.2f}"]
+            row += [f"{size / average:.2f}" for size in (sum(sizes) / n, sizes[n // 20], sizes[n * 19 // 20])]
+            print("|", " | ".join([name, rule, *row, f"{at_min:.1%}", f"{at_max:.1%}"]), "|", flush=True)
+
+
+def one_percent(rules: list[str], average: int, seed: int) -> None:
+    """A 1 GiB file of random bytes of which ten runs, 1 % in all, are overwritten; and one byte is put in before."""
+    lib = rivals()
+    size = 1 << 30
+    data = bytearray(random_bytes(size))
+    known = {}
+    for rule in rules:
+        known[rule] = {
+            blake3(p).digest() for p in pieces(data, cut(lib, RULES[rule], data, average, 64 << 10, 2 << 20))
+        }
+    rng = random.Random(seed)
+    for n in range(10):
+        at = n * (size // 10) + rng.randrange(size // 20)
+        data[at : at + size // 1000] = rng.randbytes(size // 1000)
+    data[1000:1000] = b"!"
+    print("| rule | average | changed MB | stored again MB |\n|---|---|---|---|")
+    for rule in rules:
+        found = {
+            blake3(p).digest(): len(p) for p in pieces(data, cut(lib, RULES[rule], data, average, 64 << 10, 2 << 20))
+        }
+        new = sum(length for digest, length in found.items() if digest not in known[rule])
+        print(f"| {rule} | {average} | {size // 1000 * 10 / 1e6:.1f} | {new / 1e6:.1f} |", flush=True)
 
 
 def speed() -> None:
@@ -191,9 +226,13 @@ def main() -> None:
     parser.add_argument("--average", type=int, default=16384)
     parser.add_argument("--rules", default=",".join(RULES))
     parser.add_argument("--speed", action="store_true")
+    parser.add_argument("--gib", action="store_true")
+    parser.add_argument("--seed", type=int, default=9, help="where --gib changes the file")
     args = parser.parse_args()
     if args.speed:
         speed()
+    elif args.gib:
+        one_percent(args.rules.split(","), args.average, args.seed)
     else:
         compare(args.mib, args.average, args.rules.split(","))
 

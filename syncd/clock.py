@@ -49,3 +49,8 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Sleep on the running loop."""
         await asyncio.sleep(seconds)
+
+
+def random_hex(chance: Chance, size: int) -> str:
+    """Return `size` random bytes as hex digits: ids, probe keys."""
+    return chance.getrandbits(8 * size).to_bytes(size, "big").hex()

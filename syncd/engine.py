@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from syncd.clock import Clock
+from syncd.clock import Chance, Clock
 from syncd.download.run import Downloads
 from syncd.errors import Conflict, InvalidInput, NotFound, Refused, SourceLost, SyncdError
 from syncd.events import Bus, JobChanged
@@ -140,7 +139,7 @@ class Engine:
 
     def __init__(
         self, params: EngineParams, ledger: Ledger, flows: Callable[[], Awaitable[Flows]], pins: Pins,
-        discard_download: Callable[[JobRow], Awaitable[None]], bus: Bus, clock: Clock, rng: random.Random,
+        discard_download: Callable[[JobRow], Awaitable[None]], bus: Bus, clock: Clock, rng: Chance,
         heard: Callable[[str], None],
     ) -> None:  # fmt: skip
         self._params = params

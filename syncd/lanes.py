@@ -73,6 +73,11 @@ class Lane:
         return Refused(f"the lane {self.name} is closed", "the daemon is stopping")
 
 
+def new_lock() -> AbstractContextManager[object]:
+    """Return a lock for what several lanes share; hold it for a few instructions only."""
+    return threading.Lock()
+
+
 class Sentinel:
     """One long-lived named thread that loops until told to stop (the lease watcher needs one of its own).
 
@@ -99,11 +104,6 @@ class Sentinel:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
-
-
-def new_lock() -> AbstractContextManager[object]:
-    """Return a lock between threads, for the few objects that several lanes share (Meter)."""
-    return threading.Lock()
 
 
 def _cancelling() -> bool:

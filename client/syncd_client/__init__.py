@@ -6,11 +6,12 @@ loaded when it is first used: importing this costs a few milliseconds. The async
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from syncd_client._version import __version__
 
+TYPE_CHECKING = False  # typing's own costs 15 ms to import; a type checker knows this name
 if TYPE_CHECKING:
+    from typing import Any
+
     from syncd_client.artifact import Artifact as Artifact
     from syncd_client.connection import Connection as Connection
     from syncd_client.entry import ArtifactManifestEntry as ArtifactManifestEntry

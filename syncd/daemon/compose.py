@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import random
+import random  # noqa: TID251  the composition root is where chance enters
 import resource
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from syncd import __version__
-from syncd.clock import SystemClock
+from syncd.clock import Chance, SystemClock
 from syncd.disk import Disk
 from syncd.download.run import Downloads, discard
 from syncd.engine import Engine, EngineParams, Flows
@@ -19,8 +18,8 @@ from syncd.events import Bus
 from syncd.format.chunker import DEFAULT, Cutter, Params, load
 from syncd.journal.core import Journal, Ledger, open_journal
 from syncd.journal.jobs import DownloadSpec, JobRow
-from syncd.journal.meta import note_fact
-from syncd.lanes import Lane
+from syncd.journal.memory import JournalMemory
+from syncd.lanes import Lane, new_lock
 from syncd.meter import Meter
 from syncd.model.names import ArtifactKey
 from syncd.pin import leases
@@ -85,7 +84,7 @@ async def compose(settings: Settings, stop: Callable[[], None], seams: Seams) ->
     """Build the daemon's rooms; on leaving close them in the opposite order."""
     clock = SystemClock()
     rng = random.SystemRandom()
-    meter = Meter(threading.Lock())
+    meter = Meter(new_lock())
     bus = Bus()
     disk = seams.disk
     async with AsyncExitStack() as stack:
@@ -95,9 +94,10 @@ async def compose(settings: Settings, stop: Callable[[], None], seams: Seams) ->
         journal = await open_journal(os.path.join(os.fsdecode(settings.state_dir), "journal.db"), lanes.journal)
         stack.push_async_callback(journal.close)
         ledger = seams.wrap_ledger(journal)
-        node = await note_fact(ledger, "node", rng.randbytes(8).hex())
+        memory = JournalMemory(ledger)
+        node = await memory.note_fact("node", rng.randbytes(8).hex())
 
-        remote = await _open_remote(settings, seams, lanes, ledger, clock, rng, meter, node)
+        remote = await _open_remote(settings, seams, lanes, memory, clock, rng, meter, node)
         stack.push_async_callback(remote.store.close)
 
         pins = Pins(
@@ -133,7 +133,7 @@ async def compose(settings: Settings, stop: Callable[[], None], seams: Seams) ->
 
 
 async def _open_remote(
-    settings: Settings, seams: Seams, lanes: _Lanes, ledger: Ledger, clock: SystemClock, rng: random.Random,
+    settings: Settings, seams: Seams, lanes: _Lanes, memory: JournalMemory, clock: SystemClock, rng: Chance,
     meter: Meter, node: str,
 ) -> Remote:  # fmt: skip
     address = parse_remote(settings.primary.url)
@@ -153,7 +153,7 @@ async def _open_remote(
     own = address.path.startswith(settings.state_dir + b"/")  # the embedded default is made when first used
     store = await open_store(address, parts, create=own, wrap=seams.wrap_store)
     new = NewRepository(chunker_params(settings.chunker), settings.upload.pack_target, f"syncd {__version__}")
-    return Remote(address.url, store, ledger, lanes.work, clock, rng, new)
+    return Remote(address.url, store, memory, lanes.work, clock, rng, new)
 
 
 def _flows(

@@ -13,7 +13,6 @@ from syncd.daemon.compose import Rooms, Seams, compose
 from syncd.daemon.listen import open_door
 from syncd.daemon.lock import lock_state
 from syncd.daemon.notify import Notifier, Watchdog, watchdog_seconds
-from syncd.daemon.page import PageFacts
 from syncd.errors import root_cause
 from syncd.pin import leases
 from syncd.server.listener import Listener
@@ -76,7 +75,7 @@ async def _run(
 ) -> None:  # fmt: skip
     service = rooms.service
     listener = Listener(service, listening, settings.server.connections)  # type: ignore[arg-type]
-    web = WebDoor(WebParams.at(settings.web), PageFacts(service), rooms.meter, clock)
+    web = WebDoor(WebParams.at(settings.web), service, rooms.meter, clock)
     await web.start()
     try:
         async with asyncio.TaskGroup() as tasks:

@@ -41,7 +41,7 @@ typedef size_t (*finder)(const uint8_t *data, size_t from, size_t to, int32_t fl
 
 static inline uint32_t u32(const uint8_t *last)
 {
-    const uint8_t *p = last - 3;
+    const uint8_t *p = last - 3; /* compilers know this for one load where the machine is little-endian */
     return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
@@ -64,34 +64,51 @@ static size_t find_plain(const uint8_t *data, size_t from, size_t to, int32_t fl
     return to;
 }
 
-/* Blocks at a time, sums carried as in the vector variants; what compilers make of it is good on any machine. */
+#if defined(__GNUC__) && defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define HAVE_BLOCKS 1
+
+typedef uint32_t word __attribute__((aligned(1), may_alias)); /* at any address */
+
+static inline uint32_t group_of(const word *w)
+{
+    return K0 * w[0] + K1 * w[-1] + K2 * w[-2] + K3 * w[-3];
+}
+
+/* The vector variants' shape in plain C: arrays of neighbouring words, which compilers turn into what the target has
+ * at least (NEON, say). Lane l of row v stands for position 4 l + v of its block. */
 static size_t find_scalar(const uint8_t *data, size_t from, size_t to, int32_t floor)
 {
-    uint32_t one[BLOCK], two[BLOCK], three[BLOCK]; /* M3 g; M2 g + M3 g'; M1 g + M2 g' + M3 g'' */
+    uint32_t one[4][16], two[4][16], three[4][16]; /* M3 g; M2 g + M3 g'; M1 g + M2 g' + M3 g'', g the newest */
     size_t at = from;
-    if (to - from < 2 * BLOCK)
+    if (to - from < BLOCK)
         return find_plain(data, from, to, floor);
-    for (int i = 0; i < BLOCK; i++) {
-        uint32_t oldest = group(data + at + i - 3 * BLOCK), older = group(data + at + i - 2 * BLOCK);
-        uint32_t old = group(data + at + i - BLOCK);
-        three[i] = M3 * oldest + M2 * older + M1 * old;
-        two[i] = M3 * older + M2 * old;
-        one[i] = M3 * old;
+    for (int v = 0; v < 4; v++) {
+        const word *w = (const word *)(const void *)(data + at + v - 3);
+        for (int l = 0; l < 16; l++) {
+            uint32_t oldest = group_of(w + l - 48), older = group_of(w + l - 32), old = group_of(w + l - 16);
+            three[v][l] = M3 * oldest + M2 * older + M1 * old;
+            two[v][l] = M3 * older + M2 * old;
+            one[v][l] = M3 * old;
+        }
     }
     for (; to - at >= BLOCK; at += BLOCK) {
         uint32_t found = 0;
-        for (int i = 0; i < BLOCK; i++) {
-            uint32_t g = group(data + at + i), h = g + three[i];
-            found |= (uint32_t)((int32_t)h >= floor);
-            three[i] = two[i] + M1 * g;
-            two[i] = one[i] + M2 * g;
-            one[i] = M3 * g;
+        for (int v = 0; v < 4; v++) {
+            const word *w = (const word *)(const void *)(data + at + v - 3);
+            for (int l = 0; l < 16; l++) {
+                uint32_t g = group_of(w + l);
+                found |= (int32_t)(g + three[v][l]) >= floor ? UINT32_MAX : 0;
+                three[v][l] = two[v][l] + M1 * g;
+                two[v][l] = one[v][l] + M2 * g;
+                one[v][l] = M3 * g;
+            }
         }
         if (found)
             return find_plain(data, at, at + BLOCK, floor);
     }
     return find_plain(data, at, to, floor);
 }
+#endif
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
 #define HAVE_X86 1
@@ -116,7 +133,7 @@ AVX2 static size_t find_avx2(const uint8_t *data, size_t from, size_t to, int32_
 {
     const __m256i m1 = _mm256_set1_epi32((int)M1), m2 = _mm256_set1_epi32((int)M2), m3 = _mm256_set1_epi32((int)M3);
     const __m256i below = _mm256_set1_epi32(floor - 1);
-    __m256i one[8], two[8], three[8];
+    __m256i one[8], two[8], three[8]; /* as in find_scalar */
     size_t at = from;
     if (to - from < BLOCK)
         return find_plain(data, from, to, floor);
@@ -200,7 +217,9 @@ static const struct {
     {"avx512", find_avx512},
     {"avx2", find_avx2},
 #endif
+#ifdef HAVE_BLOCKS
     {"scalar", find_scalar},
+#endif
     {"plain", find_plain},
 };
 #define VARIANTS (sizeof variants / sizeof variants[0])
@@ -208,6 +227,7 @@ static const struct {
 static int usable(const char *name)
 {
 #ifdef HAVE_X86
+    __builtin_cpu_init(); /* the answers below also ask whether the kernel saves the wide registers */
     if (!strcmp(name, "avx512"))
         return __builtin_cpu_supports("avx512f") != 0;
     if (!strcmp(name, "avx2"))

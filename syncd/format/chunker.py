@@ -46,7 +46,7 @@ class Params:
     maximum: int
 
 
-DEFAULT = Params("quad16-1", 64 << 10, 256 << 10, 2 << 20)
+DEFAULT = Params("quad16-1", 64 << 10, 192 << 10, 2 << 20)
 
 
 def check(params: Params) -> None:

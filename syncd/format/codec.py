@@ -70,10 +70,8 @@ def is_zeros(data: memoryview) -> bool:
     if not size or data[0] or data[-1] or data[size // 2]:
         return False
     step = len(_ZEROS)
-    whole = size - size % step
-    return (
-        all(data[at : at + step] == _ZEROS for at in range(0, whole, step)) and data[whole:] == _ZEROS[: size - whole]
-    )
+    # The bytearray stands on the left: its comparison is memcmp, a memoryview's goes item by item.
+    return all(_ZEROS[: size - at] == data[at : at + step] for at in range(0, size, step))
 
 
 def _sample_shrinks(data: memoryview) -> bool:

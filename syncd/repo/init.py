@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import random
 
+from syncd.clock import Chance, random_hex
 from syncd.errors import Conflict, Corrupt, NotFound, RemoteRefused, SyncdError
 from syncd.format.chunker import Params
 from syncd.format.keys import REPO
@@ -31,16 +31,14 @@ async def open_record(store: Store) -> RepoRecord | None:
     return record
 
 
-async def initialise(
-    store: Store, chunker: Params, pack_target: int, rng: random.Random, created_by: str
-) -> RepoRecord:
+async def initialise(store: Store, chunker: Params, pack_target: int, rng: Chance, created_by: str) -> RepoRecord:
     """Return the repository's record, making one where there is none. Two nodes doing this at once agree on one."""
     record = await open_record(store)
     if record is not None:
         return record
     if not store.capabilities.create_is_atomic:
         raise RemoteRefused("this remote lets two writers win", "it has no put-if-absent", "use another store")
-    fresh = RepoRecord(repo_id=rng.randbytes(16).hex(), chunker=chunker, pack_target=pack_target, created_by=created_by)
+    fresh = RepoRecord(repo_id=random_hex(rng, 16), chunker=chunker, pack_target=pack_target, created_by=created_by)
     try:
         await store.create(REPO, encode_repo(fresh))
     except SyncdError as error:
@@ -52,12 +50,12 @@ async def initialise(
     return record
 
 
-async def probe(store: Store, rng: random.Random) -> list[str]:
+async def probe(store: Store, rng: Chance) -> list[str]:
     """Race conditional creates and read them back; return what is wrong with the remote, in words. Leaves nothing."""
     problems: list[str] = []
     for _ in range(_PROBE_ROUNDS):
-        key = f"probe/{rng.randbytes(8).hex()}"
-        bodies = [rng.randbytes(32) for _ in range(_RACERS)]
+        key = f"probe/{random_hex(rng, 8)}"
+        bodies = [rng.getrandbits(256).to_bytes(32, "big") for _ in range(_RACERS)]
         answers = await asyncio.gather(*(_wins(store, key, body) for body in bodies))
         stored = await store.get(key)
         winners = [body for body, won in zip(bodies, answers, strict=True) if won]

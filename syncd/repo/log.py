@@ -12,16 +12,14 @@ slot again. The answer itself carries no information, for a store's own retry ma
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from syncd.clock import Clock
+from syncd.clock import Chance, Clock
 from syncd.errors import Conflict, Corrupt, NotFound, RemoteRefused, RemoteUnavailable
 from syncd.format.keys import slot_key
 from syncd.format.log import LogEntry, decode_entry, encode_entry, entry_hash, genesis
-from syncd.journal.core import Ledger
-from syncd.journal.logs import SeenSlot, remember_slots, seen_slots
+from syncd.repo.memory import Memory
 from syncd.store.base import Store
 
 _JITTER_SECONDS = 0.02
@@ -42,17 +40,17 @@ class Log:
 
     Args:
         store: the remote.
-        ledger: where entries seen are remembered.
+        memory: where entries seen are remembered.
         repo_id: identity of the repository; the first entry's chain starts from it.
         name: key prefix, as format/keys.py builds it.
         clock, rng: for the short jitter after a lost race.
     """
 
-    def __init__(self, store: Store, ledger: Ledger, repo_id: str, name: str, clock: Clock, rng: random.Random) -> None:
+    def __init__(self, store: Store, memory: Memory, repo_id: str, name: str, clock: Clock, rng: Chance) -> None:
         self.name = name
         self.slots: list[Slot] = []
         self._store = store
-        self._ledger = ledger
+        self._memory = memory
         self._repo_id = repo_id
         self._clock = clock
         self._rng = rng
@@ -96,7 +94,7 @@ class Log:
                 if await self._settle_slot(len(self.slots), encode_entry(entry), txn):
                     return self.slots[-1]
                 self.conflicts += 1
-                await self._clock.sleep(self._rng.uniform(0, _JITTER_SECONDS))
+                await self._clock.sleep(self._rng.random() * _JITTER_SECONDS)
 
     async def _settle_slot(self, number: int, data: bytes, txn: str) -> bool:
         """Try one slot until it is known whose it is; True: ours. The same bytes at every try."""
@@ -109,34 +107,33 @@ class Log:
                 except NotFound:
                     if attempt + 1 == _TRIES_AT_ONE_SLOT or isinstance(error, RemoteRefused):
                         raise _unknown(error, self.name, number) from error
-                    await self._clock.sleep(self._rng.uniform(0, _JITTER_SECONDS * 2**attempt))
+                    await self._clock.sleep(self._rng.random() * _JITTER_SECONDS * 2**attempt)
                     continue
                 return self.slots[-1].entry.txn == txn
             self._accept(number, data)
-            await self._remember([number], [data])
+            await self._memory.remember(self._repo_id, self.name, number, [data])
             return True
         raise AssertionError("unreachable: the last try raises or returns")
 
     async def _tail(self) -> None:
         if not self._loaded:
-            for seen in await seen_slots(self._ledger, self._repo_id, self.name):
-                self._accept(seen.slot, seen.body)
+            for number, body in enumerate(await self._memory.seen(self._repo_id, self.name)):
+                self._accept(number, body)
             self._loaded = True
         if self.slots:
             await self._check_head()
-        fresh_numbers: list[int] = []
+        first = len(self.slots)
         fresh: list[bytes] = []
         try:
             while True:
                 number = len(self.slots)
                 data = await self._store.get(slot_key(self.name, number))
                 self._accept(number, data)
-                fresh_numbers.append(number)
                 fresh.append(data)
         except NotFound:
             return
         finally:
-            await self._remember(fresh_numbers, fresh)
+            await self._memory.remember(self._repo_id, self.name, first, fresh)
 
     async def _check_head(self) -> None:
         """The newest entry this node knows must still be there, byte for byte: else somebody took history back."""
@@ -160,7 +157,7 @@ class Log:
     async def _read_slot(self, number: int) -> None:
         data = await self._store.get(slot_key(self.name, number))
         self._accept(number, data)
-        await self._remember([number], [data])
+        await self._memory.remember(self._repo_id, self.name, number, [data])
 
     def _accept(self, number: int, data: bytes) -> None:
         key = slot_key(self.name, number)
@@ -181,10 +178,6 @@ class Log:
 
     def _find(self, txn: str) -> Slot | None:
         return next((slot for slot in self.slots if slot.entry.txn == txn), None)
-
-    async def _remember(self, numbers: list[int], bodies: list[bytes]) -> None:
-        rows = [SeenSlot(number, entry_hash(body), body) for number, body in zip(numbers, bodies, strict=True)]
-        await remember_slots(self._ledger, self._repo_id, self.name, rows)
 
 
 def _unknown(error: Exception, log: str, number: int) -> RemoteUnavailable | RemoteRefused:

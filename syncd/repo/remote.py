@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from dataclasses import dataclass
 
-from syncd.clock import Clock
+from syncd.clock import Chance, Clock
 from syncd.errors import Corrupt, RemoteUnavailable, SyncdError
 from syncd.format.chunker import Params
 from syncd.format.keys import REPO
 from syncd.format.repo import RepoRecord
-from syncd.journal.core import Ledger
-from syncd.journal.meta import fact, note_fact
 from syncd.lanes import Lane
 from syncd.repo.init import initialise, open_record
+from syncd.repo.memory import Memory
 from syncd.repo.repository import Repository
 from syncd.store.base import Store
 
@@ -38,12 +36,12 @@ class Remote:
     """
 
     def __init__(
-        self, url: str, store: Store, ledger: Ledger, lane: Lane, clock: Clock, rng: random.Random, new: NewRepository
+        self, url: str, store: Store, memory: Memory, lane: Lane, clock: Clock, rng: Chance, new: NewRepository
     ) -> None:
         self.url = url
         self.store = store
         self.state = "not reached yet"
-        self._ledger = ledger
+        self._memory = memory
         self._lane = lane
         self._clock = clock
         self._rng = rng
@@ -65,7 +63,7 @@ class Remote:
                 except SyncdError as error:
                     self.state = error.what
                     raise
-                self._repository = Repository(self.store, record, self._ledger, self._lane, self._clock, self._rng)
+                self._repository = Repository(self.store, record, self._memory, self._lane, self._clock, self._rng)
                 self.state = "ok"
             return self._repository
 
@@ -75,7 +73,7 @@ class Remote:
 
     async def _open(self) -> RepoRecord:
         name = f"repository {self.url}"
-        known = await fact(self._ledger, name)
+        known = await self._memory.fact(name)
         record = await open_record(self.store)
         if record is None and known:
             raise RemoteUnavailable(
@@ -94,5 +92,5 @@ class Remote:
                 "bring the right one back; to use the other on purpose, give the daemon a new state directory",
             )
         if not known:
-            await note_fact(self._ledger, name, record.repo_id)
+            await self._memory.note_fact(name, record.repo_id)
         return record

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 
-from syncd.clock import Clock
+from syncd.clock import Chance, Clock
 from syncd.errors import NotFound
 from syncd.format.keys import REGISTRY_LOG, artifact_log, run_log
 from syncd.format.log import Register
 from syncd.format.repo import RepoRecord
-from syncd.journal.core import Ledger
 from syncd.lanes import Lane
 from syncd.model.names import ArtifactKey
 from syncd.repo.history import History
 from syncd.repo.log import Log
 from syncd.repo.manifests import Manifests
+from syncd.repo.memory import Memory
 from syncd.repo.packs import Packs
 from syncd.store.base import Store
 
@@ -34,18 +33,16 @@ class Repository:
     Args:
         store: the remote.
         record: its repo.json.
-        ledger: where log entries seen are remembered.
+        memory: where log entries seen are remembered.
         lane: for decoding and hashing.
     """
 
-    def __init__(
-        self, store: Store, record: RepoRecord, ledger: Ledger, lane: Lane, clock: Clock, rng: random.Random
-    ) -> None:
+    def __init__(self, store: Store, record: RepoRecord, memory: Memory, lane: Lane, clock: Clock, rng: Chance) -> None:
         self.store = store
         self.record = record
         self.packs = Packs(store, lane)
         self.manifests = Manifests(store, self.packs, lane)
-        self._ledger = ledger
+        self._memory = memory
         self._clock = clock
         self._rng = rng
         self._logs: dict[str, Log] = {}
@@ -105,5 +102,5 @@ class Repository:
 
     def _log(self, name: str) -> Log:
         if name not in self._logs:
-            self._logs[name] = Log(self.store, self._ledger, self.id, name, self._clock, self._rng)
+            self._logs[name] = Log(self.store, self._memory, self.id, name, self._clock, self._rng)
         return self._logs[name]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from syncd.clock import Clock
+from syncd.clock import Chance, Clock, random_hex
 from syncd.engine import Engine
 from syncd.errors import Conflict, NotFound, root_cause
 from syncd.events import Bus, Listener
@@ -17,7 +16,7 @@ from syncd.journal.jobs import JobRow, JobRows, RunFacts, UploadSpec
 from syncd.lanes import Lane
 from syncd.meter import Meter
 from syncd.model import names
-from syncd.model.views import JobView, StatusView, TakenView, VersionView, WatchView
+from syncd.model.views import ArtifactView, JobView, StatusView, TakenView, VersionView, WatchView
 from syncd.pin.pins import Pins
 from syncd.repo.remote import Remote
 from syncd.service.drafts import DraftVerbs
@@ -59,7 +58,7 @@ class ServiceParts:
     meter: Meter
     lane: Lane
     clock: Clock
-    rng: random.Random
+    rng: Chance
     draft_ttl: float
     stop: Callable[[], None]
     memory: Callable[[], int]
@@ -141,6 +140,19 @@ class Service:
         """Return the job that a draft became, None while it is one."""
         row = await self._rows.of_draft(draft)
         return row.job if row else None
+
+    async def listed_jobs(self, limit: int) -> list[JobView]:
+        """Return the newest jobs, for the page."""
+        return await self.jobs.page(False, "", limit)
+
+    async def listed_artifacts(self, limit: int) -> list[ArtifactView]:
+        """Return artifacts of all projects, the one changed last first, for the page."""
+        page, _ = await self.history.artifacts("", "", 1000)
+        return sorted(page, key=lambda artifact: -artifact.updated)[:limit]
+
+    async def ready(self) -> bool:
+        """Whether new work is accepted: not while draining."""
+        return not self.stopped.is_set()
 
     async def ping_journal(self) -> None:
         """Return when the journal has answered: the watchdog asks."""
@@ -237,7 +249,7 @@ class Service:
         return max(0, row.spec.bytes - (progress.bytes_done if progress else 0))
 
     def _transaction(self) -> str:
-        return self._parts.rng.randbytes(16).hex()
+        return random_hex(self._parts.rng, 16)
 
 
 def _could_become(row: JobRow, ref: str) -> bool:

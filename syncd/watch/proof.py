@@ -6,11 +6,20 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from syncd.pin.filesystems import of_fd
+from syncd.pin.leases import probe
 from syncd.watch.scan import Look
 
 Prober = Callable[[int], bool | None]
 """Given an open descriptor: True, somebody has the file open for writing; False, nobody has (a lease was granted and
 given back); None, this file system (or the file's owner) does not let us know."""
+
+
+def kernel_prober(fd: int) -> bool | None:
+    """The daemon's `Prober`: a lease asked for and given back, believed to be free only where leases hold."""
+    answer = probe(fd)
+    return answer if answer or of_fd(fd).lease else None
+
 
 MARKER = "marker"
 LEASES = "leases"

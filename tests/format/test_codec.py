@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import sys
 import tracemalloc
@@ -101,10 +102,8 @@ def test_a_frame_that_is_not_what_it_claims_is_corrupt(codec: int, stored: bytes
 @given(st.sampled_from([RAW, ZSTD, ZEROS, 7]), st.binary(max_size=300), st.integers(-5, 2**40))
 @settings(deadline=None, max_examples=300)
 def test_any_bytes_either_decode_to_the_claimed_length_or_are_corrupt(codec: int, stored: bytes, length: int) -> None:
-    try:
+    with contextlib.suppress(Corrupt):
         assert len(decode(codec, stored, length)) == length
-    except Corrupt:
-        pass
 
 
 @given(st.integers(0, 10**6), st.integers(0, 7))
@@ -113,10 +112,8 @@ def test_a_flipped_bit_never_gives_another_length_or_another_error(place: int, b
     data = b"epoch 3 loss 0.25 accuracy 0.9\n" * 50
     stored = bytearray(zstd.compress(data, level=1))
     stored[place % len(stored)] ^= 1 << bit
-    try:
+    with contextlib.suppress(Corrupt):
         assert len(decode(ZSTD, stored, len(data))) == len(data)
-    except Corrupt:
-        pass
 
 
 def test_a_bomb_is_corrupt_and_costs_no_memory() -> None:

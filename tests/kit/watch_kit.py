@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +11,8 @@ from pathlib import Path
 from syncd.errors import SyncdError
 from syncd.journal.core import Journal, open_journal
 from syncd.lanes import Lane
-from syncd.watch.taking import Taking
+from syncd.watch.proof import kernel_prober
+from syncd.watch.taking import Take, Taking
 from syncd.watch.watcher import Watcher, WatchParams
 
 
@@ -48,19 +47,6 @@ class HandClock:
         for future in due:
             if not future.done():
                 future.set_result(None)
-
-
-def lease_prober(fd: int) -> bool | None:
-    """Ask the real kernel, as syncd.pin does."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGIO])
-    try:
-        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return None
-    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    return False
 
 
 def no_leases(_fd: int) -> bool | None:
@@ -112,14 +98,13 @@ class Bench:
         self.lane = Lane("scan", 1)
         self.journal_lane = Lane("journal", 1)
         self.journal: Journal | None = None
-        self.prober: Callable[[int], bool | None] = lease_prober
-        self.watcher: Watcher
+        self.prober: Callable[[int], bool | None] = kernel_prober
 
-    async def start(self) -> Watcher:
+    async def start(self, take: Take | None = None) -> Watcher:
         """A daemon's start: everything but the files and the journal is new."""
         if self.journal is None:
             self.journal = await open_journal(str(self.root / "journal.db"), self.journal_lane)
-        self.watcher = Watcher(WatchParams(), self.journal, self.lane, self.clock, self.prober, self.versions)
+        self.watcher = Watcher(WatchParams(), self.journal, self.lane, self.clock, self.prober, take or self.versions)
         await self.watcher.open()
         return self.watcher
 

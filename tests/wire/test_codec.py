@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from contextlib import suppress
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 
 import msgpack
 import pytest
@@ -125,12 +127,31 @@ def test_every_error_code_has_an_exit_code_and_unknown_ones_count_as_failed():
     assert (errors.exit_code("not_found"), errors.exit_code("timeout"), errors.exit_code("corrupt")) == (4, 7, 9)
 
 
-def test_messages_are_frozen():
+def test_messages_are_frozen_values():
     message = messages.ShowJob("j")
     with pytest.raises(AttributeError):
         message.job = "other"  # type: ignore[misc]
-    assert replace(message, job="k") == messages.ShowJob("k")
-    assert all(fields(cls) is not None for cls in CLASSES)
+    with pytest.raises(AttributeError):
+        del message.job
+    assert replace(message, job="k") == messages.ShowJob("k") == messages.ShowJob(job="k") != message
+    assert hash(message) == hash(messages.ShowJob("j"))
+    assert copy.copy(message) == pickle.loads(pickle.dumps(message)) == message
+    assert messages.DropDraft("j") != message
+    assert repr(message) == "ShowJob(job='j')"
+    assert all(is_dataclass(cls) for cls in CLASSES)
+    assert messages.Welcome.__match_args__ == tuple(one.name for one in fields(messages.Welcome))
+
+
+@pytest.mark.parametrize(
+    ("values", "named"), [((), {}), (("j", 1), {}), (("j",), {"job": "j"}), (("j",), {"other": 1}), ((), {"other": 1})]
+)
+def test_messages_take_their_fields_and_no_others(values, named):
+    with pytest.raises(TypeError):
+        messages.ShowJob(*values, **named)
+
+
+def test_lists_and_maps_of_one_message_are_its_own():
+    assert messages.Wait().jobs is not messages.Wait().jobs
 
 
 def test_golden_bytes_of_protocol_1():

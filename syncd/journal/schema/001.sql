@@ -104,7 +104,6 @@ CREATE TABLE logs (
   repo TEXT NOT NULL,
   log TEXT NOT NULL,
   slot INTEGER NOT NULL,
-  hash BLOB NOT NULL,
   body BLOB NOT NULL,
   PRIMARY KEY (repo, log, slot)
 ) WITHOUT ROWID;
