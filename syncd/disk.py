@@ -26,7 +26,6 @@ Buffer = bytes | bytearray | memoryview
 _FICLONE = 0x40049409
 _IOV_MAX = 1024
 _COPY_STEP = 16 << 20
-_FLOW_STEP = 8 << 20
 _CANNOT_COPY_IN_KERNEL = (errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM)
 
 
@@ -59,7 +58,7 @@ class Disk:
         """Create a file that must not exist, write it, fsync it. Its name is not durable yet: publish it."""
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
         try:
-            _write_flowing(fd, parts)
+            write_all(fd, parts)
             os.fsync(fd)
         finally:
             os.close(fd)
@@ -186,22 +185,6 @@ def write_all(fd: int, parts: Sequence[Buffer]) -> None:
             wrote -= len(queue.pop(0))
         if wrote:
             queue[0] = queue[0][wrote:]
-
-
-def _write_flowing(fd: int, parts: Sequence[Buffer]) -> None:
-    """Write a file from its start and set each step on its way to the disk while the next one is being written.
-
-    Without it four fsyncs of whole packs wait for each other on a busy disk, each with everything still to do.
-    """
-    offset = pending = first = 0
-    for number, part in enumerate(parts, 1):
-        pending += memoryview(part).nbytes
-        if pending >= _FLOW_STEP:
-            write_all(fd, parts[first:number])
-            # DONTNEED starts write-back of dirty pages at once and does not wait for it.
-            os.posix_fadvise(fd, offset, pending, os.POSIX_FADV_DONTNEED)
-            offset, pending, first = offset + pending, 0, number
-    write_all(fd, parts[first:])
 
 
 def copy_range(source: int, target: int, size: int, start: int = 0) -> int:

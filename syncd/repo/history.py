@@ -2,7 +2,8 @@
 
 Every node that has read the same slots comes to the same state. The rules, in the order they are applied:
 
-1. The first entry with a transaction id counts; later ones with the same id are ignored.
+1. The first entry with a transaction id counts; later ones with the same id are ignored. An entry that refers to
+   data and was written behind a collection's fence without having seen it counts for nothing, its id included.
 2. `create` in slot 0 fixes the type.
 3. A `commit` whose digest is that of the newest undeleted version makes no new version: its aliases move there, the
    version's own metadata and description stay. Any other commit is the next version; its aliases move to it.
@@ -75,7 +76,8 @@ class History:
             if slot.number < self.applied:
                 continue
             self.applied = slot.number + 1
-            if slot.entry.txn not in self._txns:
+            stalled = isinstance(slot.entry, kinds.Content) and slot.entry.gc_seen < self.fence
+            if slot.entry.txn not in self._txns and not stalled:
                 self._txns.add(slot.entry.txn)
                 self._apply_entry(slot)
         return self
@@ -122,9 +124,8 @@ class History:
                 self._created(slot, type_)
             case kinds.Commit() as commit:
                 self._committed(slot, commit)
-            case kinds.Delete(version=number):
-                self._change(slot, number, deleted=True)
-                self.aliases = {alias: at for alias, at in self.aliases.items() if at != number}
+            case kinds.Delete() as deletion:
+                self._deleted(slot, deletion)
             case kinds.Undelete(version=number):
                 self._change(slot, number, deleted=False)
             case kinds.Alias() as alias:
@@ -159,6 +160,13 @@ class History:
             self.versions.append(_version(number, commit))
         self.outcomes[commit.txn] = Outcome(number, new)
         self.aliases.update((alias, number) for alias in commit.aliases if alias != LATEST)
+
+    def _deleted(self, slot: Slot, deletion: kinds.Delete) -> None:
+        number = deletion.version
+        if deletion.unless_aliased and number in self.aliases.values():
+            return
+        self._change(slot, number, deleted=True)
+        self.aliases = {alias: at for alias, at in self.aliases.items() if at != number}
 
     def _moved(self, alias: kinds.Alias) -> None:
         if alias.expect is not None and any(self.aliases.get(name) != at for name, at in alias.expect.items()):

@@ -12,7 +12,7 @@ A crash after 1 or 2 leaves a name without a version, which the next commit fill
 from __future__ import annotations
 
 from syncd.clock import Clock
-from syncd.errors import Conflict
+from syncd.errors import Conflict, RemoteRefused
 from syncd.format.log import Commit, Create, LogEntry, Register
 from syncd.journal.jobs import JobResult, JobRow, UploadSpec
 from syncd.journal.packs import PreparedRow
@@ -82,7 +82,14 @@ class CommitStage:
 
     def _entry(self, key: ArtifactKey, spec: UploadSpec, ready: PreparedRow, prev: bytes) -> LogEntry:
         # Built anew for every slot: replaying first means a type decided meanwhile by another node is seen here.
-        _same_type(key, self._repository.replay(key).type, spec.type)
+        history = self._repository.replay(key)
+        _same_type(key, history.type, spec.type)
+        if history.fence:
+            raise RemoteRefused(
+                f"garbage is being collected in the repository (epoch {history.fence})",
+                "this syncd cannot tell whether the packs it refers to outlive that",
+                "upgrade syncd on this node; the job goes on then",
+            )
         return Commit(
             txn=spec.txn,
             prev=prev,

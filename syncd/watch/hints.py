@@ -8,6 +8,7 @@ come and go, which is what a scan cannot know to look for; pending ones are look
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable, Generator, Iterable
 
@@ -20,6 +21,9 @@ STEP_MS = 200  # each step wakes a thread: at 50 ms that alone was 0.8 % of a co
 DEBOUNCE_MS = 400
 RETRY_SECONDS = 60.0
 _TIMEOUT_MS = 5000
+
+# It reports every batch of changes at INFO: a trainer that writes would fill our log.
+logging.getLogger("watchfiles").setLevel(logging.WARNING)
 
 Changes = Generator[set[tuple[watchfiles.Change, str]], None, None]
 

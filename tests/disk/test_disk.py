@@ -77,17 +77,6 @@ def test_writing_goes_on_where_the_kernel_took_less(here: bytes, monkeypatch: py
         assert file.read() == b"abcdefghijklmno"
 
 
-def test_a_file_of_many_steps_arrives_whole_and_starts_on_its_way_early(here: bytes, monkeypatch: pytest.MonkeyPatch):
-    advised: list[tuple[int, int]] = []
-    monkeypatch.setattr(disk_module, "_FLOW_STEP", 100)
-    monkeypatch.setattr(os, "posix_fadvise", lambda fd, offset, length, advice: advised.append((offset, length)))
-    parts = [bytes([n]) * 30 for n in range(9)] + [bytes(250), b"tail"]
-    Disk().write_new(os.path.join(here, b"f"), parts)
-    with open(os.path.join(here, b"f"), "rb") as file:
-        assert file.read() == b"".join(parts)
-    assert advised == [(0, 120), (120, 120), (240, 280)]
-
-
 def test_a_name_given_is_a_name_synced(here: bytes):
     disk = Watching()
     one, two, three = (os.path.join(here, name) for name in (b"one", b"two", b"three"))

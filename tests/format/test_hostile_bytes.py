@@ -283,3 +283,10 @@ def test_fields_that_a_later_writer_adds_are_ignored():
     data = manifest.PAGE_MAGIC + msgpack.packb([packs, [[*row, "more"] for row in entries], "more"])
     first = format_examples.example_page()
     assert manifest.decode_page(data, hash_bytes(data)) == manifest.decode_page(first, hash_bytes(first))
+
+
+def test_what_is_too_long_is_refused_for_that_before_it_is_read():
+    with pytest.raises(Corrupt, match="too long"):
+        log.decode_entry(seal.seal(log.ENTRY_MAGIC, bytes(log.MAX_ENTRY)))
+    with pytest.raises(Corrupt, match="too long"):
+        whole_manifest(sealed_manifest(b"x" * 1000, codec.MAX_FRAME_RAW + 1))

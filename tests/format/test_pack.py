@@ -162,3 +162,16 @@ def test_a_pack_is_full_at_its_target():
     builder.add(bytes(32), 1000, codec.RAW, bytes(1000))
     assert builder.is_full(1000) and not builder.is_full(2000)
     assert builder.count == 1
+
+
+def test_one_frame_more_than_a_pack_may_hold_is_corrupt():
+    count = pack.MAX_FRAMES + 1
+    trailer = pack.TRAILER.pack(bytes(16), count, count * pack.ROW.size, bytes(32), pack.TRAILER_MAGIC)
+    with pytest.raises(Corrupt, match="impossible index"):
+        pack.tail_needed(trailer)
+
+
+def test_a_payload_that_was_cut_short_is_named_so():
+    sealed, data = built([b"abc"])
+    with pytest.raises(Corrupt, match="cut short"):
+        pack.open_frame(sealed.frames[0], data[80:82])

@@ -20,12 +20,12 @@ async def test_it_listens_on_this_machine_only():
 
 
 def test_places_are_read_as_the_settings_have_them():
-    assert not WebParams.parse("off").enabled
-    assert WebParams.parse("127.0.0.1:8791") == WebParams(port=8791)
-    assert WebParams.parse("unix:/run/web.sock") == WebParams(socket="/run/web.sock")
+    assert not WebParams.at("off").enabled
+    assert WebParams.at("127.0.0.1:8791") == WebParams(port=8791)
+    assert WebParams.at("unix:/run/web.sock") == WebParams(socket="/run/web.sock")
     for place in ("0.0.0.0:80", "8791", "unix:relative", "example.org:80", "127.0.0.1:", "127.0.0.1:x", ""):
         with pytest.raises(InvalidInput):
-            WebParams.parse(place)
+            WebParams.at(place)
 
 
 async def test_healthz_and_readyz_say_what_the_service_says():
@@ -87,7 +87,7 @@ async def test_head_is_get_without_the_body():
         assert int(headers["content-length"]) > 1000
 
 
-@pytest.mark.parametrize("path", ["/", "/metrics", "/healthz", "/static/page.css", "/nothing", "/static/../door.py"])
+@pytest.mark.parametrize("path", ["/", "/metrics", "/healthz", "/static/page.css", "/nothing", "/static/../app.py"])
 async def test_every_answer_forbids_what_a_browser_need_not_do(path):
     async with open_door(MadeUpFacts()) as door:
         _, headers, _ = await get(door, path)
@@ -101,7 +101,7 @@ async def test_every_answer_forbids_what_a_browser_need_not_do(path):
 
 async def test_nothing_else_is_served():
     async with open_door(MadeUpFacts()) as door:
-        for path in ("/nothing", "/static/../door.py", "/static/%2e%2e/door.py", "/static/", "/static/page.css/x"):
+        for path in ("/nothing", "/static/../app.py", "/static/%2e%2e/app.py", "/static/", "/static/page.css/x"):
             assert (await get(door, path))[0] == 404
 
 

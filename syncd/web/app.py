@@ -54,7 +54,7 @@ class WebParams:
     socket: str = ""
 
     @classmethod
-    def parse(cls, place: str) -> WebParams:
+    def at(cls, place: str) -> WebParams:
         """Read a place as the settings have it: "off", "127.0.0.1:PORT" or "unix:/path".
 
         Raises:
