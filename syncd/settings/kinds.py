@@ -19,7 +19,7 @@ _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|min|m|h)?\Z")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.\-]*://.|memory:\Z")
-_WEB_PORT = re.compile(r"(127\.0\.0\.1|\[::1\]|localhost):([0-9]{1,5})\Z")
+_WEB_PORT = re.compile(r"(127\.0\.0\.1|localhost):([0-9]{1,5})\Z")
 
 
 @dataclass(frozen=True, slots=True)
