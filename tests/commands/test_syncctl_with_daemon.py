@@ -6,16 +6,14 @@ import json
 import os
 import shutil
 import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from syncd_client.cli.main import main
+from tests.kit.daemon import running_daemon, until
 
-ROOT = Path(__file__).parents[2]
 ODD = b"odd \xff\n\xc3\xa9"
 
 Run = Callable[..., tuple[int, str, str]]
@@ -23,34 +21,11 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A daemon of its own, without privileges; gives the path of its socket and ends it by `shutdown`."""
-    place = tmp_path_factory.mktemp("daemon")
-    socket = str(place / "s")
-    surroundings = {key: value for key, value in os.environ.items() if not key.startswith(("SYNCD_", "XDG_"))}
-    surroundings |= {
-        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'client'}",
-        "XDG_CONFIG_HOME": str(place),
-        "SYNCD_STATE_DIR": str(place / "state"),
-        "SYNCD_CACHE_DIR": str(place / "cache"),
-        "SYNCD_SOCKET": socket,
-    }
-    drop = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if shutil.which("setpriv") else []
-    with open(place / "log", "wb") as log:
-        child = subprocess.Popen(
-            [*drop, sys.executable, "-m", "syncd", "serve"], env=surroundings, stdout=log, stderr=log
-        )
-    try:
-        deadline = time.monotonic() + 30
-        while not os.path.exists(socket):
-            assert child.poll() is None, (place / "log").read_text()
-            assert time.monotonic() < deadline, (place / "log").read_text()
-            time.sleep(0.02)
-        yield socket
-        assert main(["shutdown", "-q", "--socket", socket]) == 0
-        assert child.wait(30) == 0, (place / "log").read_text()
-    finally:
-        child.kill()
-        child.wait()
+    """A daemon of its own; gives the path of its socket, and is ended by `syncctl shutdown`."""
+    with running_daemon(tmp_path_factory.mktemp("daemon")) as daemon:
+        yield str(daemon.socket)
+        assert main(["shutdown", "-q", "--socket", str(daemon.socket)]) == 0
+        assert daemon.wait_ended() == 0, daemon.log_text()
 
 
 @pytest.fixture
@@ -170,10 +145,7 @@ def test_a_watched_directory_turns_into_versions(run: Run, tmp_path: Path) -> No
     (tmp_path / "w" / "s1").mkdir()
     (tmp_path / "w" / "s1" / "f").write_bytes(b"1")
     (tmp_path / "w" / "s1" / "DONE").touch()
-    deadline = time.monotonic() + 30
-    while run("get", "seen:v0", "-q")[0] != 0:
-        assert time.monotonic() < deadline, run("watch", "ls")[1]
-        time.sleep(0.1)
+    until(lambda: run("get", "seen:v0", "-q")[0] == 0, what="seen:v0")
     out = run("watch", "ls")[1]
     assert "s1 seen:v0, marker" in out
     assert run("watch", "rm", "w")[0] == 0
