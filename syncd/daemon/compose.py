@@ -119,7 +119,7 @@ async def compose(settings: Settings, stop: Callable[[], None], seams: Seams) ->
         )
         watcher = Watcher(
             WatchParams(full=settings.watch.scan), ledger, lanes.watch, clock, kernel_prober,
-            Taker(pins, lambda draft: service.logged(draft), lambda taking: _log_taking(service, taking)),
+            Taker(pins, lambda draft: service.logged(draft), lambda taking: _log_taking(service, taking)),  # noqa: PLW0108  service is made below
         )  # fmt: skip
         service = Service(
             ServiceParts(
@@ -188,7 +188,7 @@ async def _log_taking(service: Service, taking: Taking) -> str:
 
 
 def chunker_params(chosen: ChunkerSettings) -> Params:
-    """Return the cut parameters of new repositories: the defaults, changed where the settings say so. Sizes in bytes."""
+    """Return how new repositories cut: the defaults, changed where the settings say so. Sizes in bytes."""
     return Params(
         DEFAULT.id, chosen.minimum or DEFAULT.minimum, chosen.average or DEFAULT.average,
         chosen.maximum or DEFAULT.maximum,
