@@ -30,7 +30,7 @@ async def main(top: Path, count: int) -> int:
     async with pin_room(top / "state", params=params) as room:
         receipt = await room.pins.add_dir("d", os.fsencode(files))
         assert receipt.ways == {"lease": count}, receipt
-        await other_process(WRITERS, files, str(count))
+        await other_process(WRITERS, files, str(count), deadline=90)
         for row in await room.pins.entries("d", limit=count):
             right += room.read(row.pin) == row.name + b"o" * 100
         assert not room.lost
