@@ -10,6 +10,7 @@ import os
 import socket
 import threading
 from collections import Counter
+from contextlib import suppress
 from typing import Any
 
 from syncd_client.wire import codec
@@ -60,7 +61,8 @@ class FakeDaemon:
         os.unlink(self.path)
         listener.shutdown(socket.SHUT_RDWR)
         for connection in list(self._connections):
-            connection.shutdown(socket.SHUT_RDWR)
+            with suppress(OSError):  # its client was faster
+                connection.shutdown(socket.SHUT_RDWR)
         self._free.set()
         for thread in list(self._threads):
             thread.join(10)
