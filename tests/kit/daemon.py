@@ -74,7 +74,6 @@ class Daemon:
             "SYNCD_CACHE_DIR": str(home / "cache"),
             "SYNCD_AUTOSTART": "0",
             "SYNCD_UVLOOP": os.environ.get("SYNCD_UVLOOP", "1"),
-            "PYTHONDEVMODE": "0",
             **({"SYNCD_REMOTE": f"file://{remote}"} if remote else {}),
             **settings,
         }
