@@ -1,4 +1,4 @@
-"""Time, handed in. The only module that reads a clock or sleeps; tests pass a clock they move by hand."""
+"""Time and chance, handed in. The only module that reads a clock or sleeps; tests pass a clock they move by hand."""
 
 from __future__ import annotations
 
@@ -23,6 +23,18 @@ class Clock(Protocol):
         ...
 
 
+class Chance(Protocol):
+    """Where a room gets its randomness from: a `random.Random`, seeded in tests. Never for secrets."""
+
+    def random(self) -> float:
+        """Return a float in [0, 1)."""
+        ...
+
+    def getrandbits(self, k: int, /) -> int:
+        """Return an integer of `k` random bits."""
+        ...
+
+
 class SystemClock:
     """The machine's own clocks."""
 
@@ -37,3 +49,8 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Sleep on the running loop."""
         await asyncio.sleep(seconds)
+
+
+def random_hex(chance: Chance, size: int) -> str:
+    """Return `size` random bytes as hex digits: ids, probe keys."""
+    return chance.getrandbits(8 * size).to_bytes(size, "big").hex()

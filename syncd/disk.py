@@ -42,6 +42,18 @@ class Disk:
             done += got
         return done
 
+    def read(self, fd: int, offset: int, length: int) -> bytes:
+        """Return `length` bytes from `offset`, fewer only at the end of the file."""
+        piece = os.pread(fd, length, offset)
+        if len(piece) in (0, length):
+            return piece
+        pieces = [piece]  # the kernel gives at most 2 GiB at a time
+        got = len(piece)
+        while got < length and (piece := os.pread(fd, length - got, offset + got)):
+            pieces.append(piece)
+            got += len(piece)
+        return b"".join(pieces)
+
     def write_new(self, path: bytes, parts: Sequence[Buffer], mode: int = 0o600) -> None:
         """Create a file that must not exist, write it, fsync it. Its name is not durable yet: publish it."""
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
@@ -63,6 +75,11 @@ class Disk:
         """Move a synced file over `target` and make the new name durable."""
         os.rename(source, target)
         self.sync_directory(os.path.dirname(target))
+
+    def rename_at(self, source: bytes, directory: int, name: bytes) -> None:
+        """Move a synced file to `name` in an open directory, durably: no link on the way can lead elsewhere."""
+        os.rename(source, name, dst_dir_fd=directory)
+        os.fsync(directory)
 
     def link(self, source: bytes, target: bytes) -> None:
         """Give a synced file a second name that must be free (FileExistsError), durably. The put-if-absent of disks."""
@@ -117,17 +134,23 @@ class Disk:
             os.close(fd)
 
     def make_directory(self, path: bytes, mode: int = 0o700) -> None:
-        """Create a directory and its parents, each durably; existing ones are fine."""
-        if os.path.isdir(path):
-            return
+        """Create a directory and the parents it lacks; all of them durable on return. An existing one is fine.
+
+        Its name is synced also when it was there: somebody may have made it a moment ago and not yet synced it.
+        """
+        path = path.rstrip(b"/") or b"/"
         parent = os.path.dirname(path)
-        if parent and parent != path:
+        if parent and not os.path.isdir(parent):
             self.make_directory(parent, mode)
         try:
             os.mkdir(path, mode)
         except FileExistsError:
-            return
-        self.sync_directory(parent)
+            if not os.path.isdir(path):
+                raise
+            with suppress(PermissionError):  # /home may be 0711: then the name is not ours to worry about
+                self.sync_directory(parent)
+        else:
+            self.sync_directory(parent)
 
     def remove(self, path: bytes) -> None:
         """Unlink a file; one that is not there is no error."""

@@ -98,3 +98,12 @@ class Corrupt(SyncdError):
     """Bytes from the remote (or local state) are not what their hash, bounds or grammar promise."""
 
     code = "corrupt"
+
+
+def root_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return why a task group failed: the first error that is not a cancellation, for one failure cancels the rest."""
+    for error in group.exceptions:
+        found = root_cause(error) if isinstance(error, BaseExceptionGroup) else error
+        if type(found).__name__ != "CancelledError":
+            return found
+    return group.exceptions[0]

@@ -12,7 +12,10 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import ParamSpec, TypeVar
+
+from syncd.errors import Refused
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -34,13 +37,24 @@ class Lane:
     async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `call` in the lane and return what it returns; what it raises is raised here.
 
-        A cancelled caller waits until the call has really ended, then gets its CancelledError.
+        A cancelled caller waits until the call has really ended, then gets its CancelledError; what the call
+        returned or raised is then dropped, so a call that opens something must hand it over some other way.
+
+        Raises:
+            Refused: the lane was closed before the call began.
         """
-        future = self.executor.submit(call, *args, **kwargs)
+        try:
+            future = self.executor.submit(call, *args, **kwargs)
+        except RuntimeError as error:
+            raise self._closed() from error
         waiter = asyncio.wrap_future(future)
         try:
             return await asyncio.shield(waiter)
         except asyncio.CancelledError:
+            if waiter.cancelled() and not _cancelling():
+                # Nobody cancelled the caller: close() threw the queued call away. A bare CancelledError would end
+                # the caller's task without a word.
+                raise self._closed() from None
             if not future.cancel():
                 while not waiter.done():
                     try:
@@ -54,6 +68,14 @@ class Lane:
     def close(self) -> None:
         """Wait for the calls that run, refuse new ones. May be repeated."""
         self.executor.shutdown(wait=True, cancel_futures=True)
+
+    def _closed(self) -> Refused:
+        return Refused(f"the lane {self.name} is closed", "the daemon is stopping")
+
+
+def new_lock() -> AbstractContextManager[object]:
+    """Return a lock for what several lanes share; hold it for a few instructions only."""
+    return threading.Lock()
 
 
 class Sentinel:
@@ -82,3 +104,8 @@ class Sentinel:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
+
+
+def _cancelling() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

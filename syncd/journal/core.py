@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from importlib import resources
 from typing import Protocol, TypeVar
+from urllib.parse import quote
 
 from syncd.errors import Conflict, Corrupt, LocalDisk
 from syncd.lanes import Lane
@@ -31,15 +34,18 @@ class Ledger(Protocol):
 class Journal:
     """The journal file. Made by `open_journal`, used through the subjects' verbs."""
 
-    def __init__(self, connection: sqlite3.Connection, lane: Lane) -> None:
+    def __init__(self, connection: sqlite3.Connection, lane: Lane, path: str) -> None:
         self._connection = connection
         self._lane = lane
+        self._path = path
 
     async def write(self, act: Callable[[sqlite3.Connection], T], *, durable: bool = False) -> T:
         """Run `act` in one write transaction and commit; on any exception nothing of it stays.
 
         Raises:
-            LocalDisk: the disk is full, read-only or failing; the daemon keeps serving what needs no write.
+            LocalDisk: the disk is full, read-only or failing; the daemon keeps serving what needs no write, and writes
+                work again once the disk does.
+            Corrupt: the file was damaged while it was open.
         """
         return await self._lane.run(self._write, act, durable)
 
@@ -54,72 +60,96 @@ class Journal:
     def _write(self, act: Callable[[sqlite3.Connection], T], durable: bool) -> T:
         connection = self._connection
         try:
+            # Outside the transaction: inside one the pragma is silently without effect.
             connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
             connection.execute("BEGIN IMMEDIATE")
             try:
                 result = act(connection)
                 connection.execute("COMMIT")
             except BaseException:
-                if connection.in_transaction:
+                if connection.in_transaction:  # SQLite may have rolled back by itself, as on a full disk
                     connection.execute("ROLLBACK")
                 raise
-        except sqlite3.OperationalError as error:
-            raise _disk_error(error) from error
+        except sqlite3.DatabaseError as error:
+            _translate(error, self._path)
+            raise
         return result
 
     def _read(self, act: Callable[[sqlite3.Connection], T]) -> T:
         try:
             return act(self._connection)
-        except sqlite3.OperationalError as error:
-            raise _disk_error(error) from error
+        except sqlite3.DatabaseError as error:
+            _translate(error, self._path)
+            raise
 
 
-async def open_journal(path: str, lane: Lane) -> Journal:
+async def open_journal(path: str, lane: Lane, schema: Sequence[str] = ()) -> Journal:
     """Open or create the journal at `path`; `lane` must have exactly one thread.
 
+    Args:
+        schema: one SQL script a schema version, each migrating from the one before; the package's own when empty.
+
     Raises:
-        Corrupt: the file is damaged; the hint says how to set it aside and what that costs.
-        Conflict: a newer syncd wrote it.
+        Corrupt: the file is damaged; the hint says how to set it aside and what that costs. It is left as it was.
+        Conflict: a newer syncd wrote it; it is left as it was.
         LocalDisk: it cannot be opened or written.
     """
-    return Journal(await lane.run(_open, path), lane)
+    return Journal(await lane.run(_open, path, schema or _packaged_schema()), lane, path)
 
 
-def _open(path: str) -> sqlite3.Connection:
+def _packaged_schema() -> Sequence[str]:
+    folder = resources.files(__package__).joinpath("schema")
+    return [folder.joinpath(f"{step:03d}.sql").read_text() for step in range(1, SCHEMA_VERSION + 1)]
+
+
+def _open(path: str, schema: Sequence[str]) -> sqlite3.Connection:
     try:
+        if os.path.exists(path):
+            _inspect(path, len(schema))
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    except sqlite3.OperationalError as error:
-        raise LocalDisk(f"cannot open the journal {path}", str(error), "check the state directory") from error
-    try:
-        _prepare(connection, path)
+        try:
+            _prepare(connection, schema)
+        except BaseException:
+            connection.close()
+            raise
     except sqlite3.DatabaseError as error:
-        connection.close()
-        if isinstance(error, sqlite3.OperationalError):
-            raise _disk_error(error) from error
-        raise _damaged(path, str(error)) from error
-    except BaseException:
-        connection.close()
+        _translate(error, path)
         raise
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, path: str) -> None:
-    connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA foreign_keys=ON")
-    verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if verdict != "ok":
-        raise _damaged(path, verdict)
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > SCHEMA_VERSION:
+def _inspect(path: str, known: int) -> None:
+    """Refuse a damaged or newer file while it is open for reading only: closing it then cannot change it."""
+    with closing(sqlite3.connect(f"file:{quote(os.fsencode(path))}?mode=ro", uri=True)) as connection:
+        connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+        verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if verdict != "ok":
+            raise _damaged(path, verdict)
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > known:
         raise Conflict(
-            f"the journal {path} has schema {version}, this syncd knows {SCHEMA_VERSION}",
+            f"the journal {path} has schema {version}, this syncd knows {known}",
             "a newer syncd wrote it",
             "run the newer syncd, or give this one another state directory",
         )
-    for step in range(version + 1, SCHEMA_VERSION + 1):
-        script = resources.files(__package__).joinpath("schema", f"{step:03d}.sql").read_text()
-        connection.executescript(f"BEGIN;\n{script}\nPRAGMA user_version={step};\nCOMMIT;")
+
+
+def _prepare(connection: sqlite3.Connection, schema: Sequence[str]) -> None:
+    connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    for step, script in enumerate(schema[version:], version + 1):
+        connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version={step};\nCOMMIT;")
+
+
+def _translate(error: sqlite3.DatabaseError, path: str) -> None:
+    """Raise what the caller may do about it. Returns for a mistake of our own (bad SQL, a broken constraint)."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        raise _damaged(path, str(error)) from error
+    if isinstance(error, sqlite3.OperationalError) and code != sqlite3.SQLITE_ERROR:
+        raise _disk_error(error, path) from error
 
 
 def _damaged(path: str, why: str) -> Corrupt:
@@ -131,9 +161,9 @@ def _damaged(path: str, why: str) -> Corrupt:
     )
 
 
-def _disk_error(error: sqlite3.OperationalError) -> LocalDisk:
+def _disk_error(error: sqlite3.OperationalError, path: str) -> LocalDisk:
     return LocalDisk(
-        "the journal cannot be written",
+        f"the journal {path} cannot be used",
         str(error),
         "free space in, or restore write access to, the state directory",
     )

@@ -193,6 +193,18 @@ async def touch(ledger: Ledger, draft: str, now: float) -> None:
     await ledger.write(lambda db: db.execute("UPDATE drafts SET touched = ? WHERE draft = ?", (now, draft)))
 
 
+async def begin(ledger: Ledger, draft: str, now: float) -> None:
+    """Make an empty draft; one that is there stays."""
+    query = "INSERT OR IGNORE INTO drafts (draft, touched) VALUES (?, ?)"
+    await ledger.write(lambda db: db.execute(query, (draft, now)))
+
+
+async def ways(ledger: Ledger, draft: str) -> dict[str, int]:
+    """Return how many pins of a draft there are per way."""
+    query = "SELECT way, COUNT(*) FROM pins WHERE draft = ? GROUP BY way"
+    return await ledger.read(lambda db: dict(db.execute(query, (draft,)).fetchall()))
+
+
 async def drafts_idle(ledger: Ledger, before: float) -> list[str]:
     """Return drafts not logged and not touched since `before`."""
     query = "SELECT draft FROM drafts WHERE job IS NULL AND touched < ? ORDER BY draft"

@@ -189,6 +189,18 @@ class Pins:
         """Return (files, bytes, entries) of a draft."""
         return await journal.totals(self._ledger, draft)
 
+    async def begin(self, draft: str) -> None:
+        """Make an empty draft; one that is there stays."""
+        await journal.begin(self._ledger, draft, self._clock.now())
+
+    async def ways(self, draft: str) -> dict[str, int]:
+        """Return how many files of a draft are pinned in which way."""
+        return await journal.ways(self._ledger, draft)
+
+    async def draft_count(self) -> int:
+        """Return how many drafts are open (not logged)."""
+        return await journal.draft_count(self._ledger)
+
     async def touch(self, draft: str) -> None:
         """Note that a draft's client is alive."""
         await journal.touch(self._ledger, draft, self._clock.now())

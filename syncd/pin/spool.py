@@ -117,7 +117,9 @@ class Yard:
     def _find(self, mount: int, directory: bytes) -> Spool | None:
         for top in self._candidates(mount, directory):
             with suppress(OSError):  # not ours to write, read-only, or somebody else's: the next lower one
-                return self._make(os.path.join(top, PREFIX + b"%d" % os.geteuid(), self._id))
+                path = os.path.join(top, PREFIX + b"%d" % os.geteuid(), self._id)
+                # One taken up at the start holds what an earlier life promised: it must not be made anew, and swept.
+                return self.by_path.get(path) or self._make(path)
         return None
 
     def _candidates(self, mount: int, directory: bytes) -> Iterator[bytes]:

@@ -6,7 +6,8 @@ people run (docs/DESIGN.md), so it carries the whole commit protocol. Keys are A
 empty, `.` or `..` segments; only format/keys.py builds them.
 
 Errors are of errors.py: NotFound, Conflict (create lost, maybe against itself: law L4), RemoteRefused,
-RemoteUnavailable (retry), Corrupt never (a store does not know what its bytes mean).
+RemoteUnavailable (retry), InvalidInput (a key outside the grammar: `check_key`), Corrupt never (a store does not
+know what its bytes mean).
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+from syncd.errors import InvalidInput
 
 Buffer = bytes | bytearray | memoryview
 
@@ -90,3 +93,52 @@ class Store(Protocol):
     async def close(self) -> None:
         """Release what the store holds. May be repeated."""
         ...
+
+
+RESERVED = ".tmp"
+_SEGMENT_BYTES = 255
+
+
+def check_key(key: str) -> list[str]:
+    """Return a key's segments.
+
+    Every back end asks before it touches anything, so that no key, wherever it was read, names a thing that is not
+    an object of this remote.
+
+    Raises:
+        InvalidInput: not printable ASCII, an empty, `.` or `..` segment, a segment over 255 bytes, or the reserved
+            first segment `.tmp`.
+    """
+    segments = key.split("/")
+    for segment in segments:
+        if not segment or segment in (".", "..") or len(segment) > _SEGMENT_BYTES or not _printable_ascii(segment):
+            raise InvalidInput(f"not a key: {key[:300]!r}", f"the segment {segment[:300]!r} is not allowed")
+    if segments[0] == RESERVED:
+        raise InvalidInput(f"not a key: {key[:300]!r}", f"{RESERVED} is reserved for half-written objects")
+    return segments
+
+
+def check_prefix(prefix: str) -> tuple[list[str], str]:
+    """Return the whole segments of a prefix and the beginning of the next one (often ""); InvalidInput as above."""
+    head, slash, start = prefix.rpartition("/")
+    if len(start) > _SEGMENT_BYTES or not _printable_ascii(start):
+        raise InvalidInput(f"not a prefix of keys: {prefix[:300]!r}", f"{start[:300]!r} cannot begin a segment")
+    return (check_key(head) if slash else []), start
+
+
+def _printable_ascii(segment: str) -> bool:
+    return segment.isascii() and segment.isprintable() and " " not in segment
+
+
+def cut_range(size: int, offset: int, length: int | None) -> tuple[int, int]:
+    """Return (start, count) of what `get(offset, length)` means on an object of `size` bytes."""
+    if length is not None and length < 0:
+        raise InvalidInput(f"cannot read {length} bytes", "a length is not negative")
+    start = max(0, size + offset) if offset < 0 else min(offset, size)
+    rest = size - start
+    return start, rest if length is None else min(length, rest)
+
+
+def size_of(parts: Sequence[Buffer]) -> int:
+    """Return the bytes in `parts`."""
+    return sum(memoryview(part).nbytes for part in parts)

@@ -8,22 +8,18 @@ Fields a reader does not know are ignored, fields with a default may be absent: 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar
+
+from syncd_client.wire.message import Message as Message  # noqa: PLC0414 - named here for everybody
+from syncd_client.wire.message import message
 
 PROTOCOL = 1
 
 
-class Message:
-    """Base of all messages: `reply` names the class that answers a request, `op` its verb on the wire."""
-
-    __slots__ = ()
-
-
 class Request(Message):
-    """Base of the messages a client sends."""
+    """Base of the messages a client sends: `op` is its verb on the wire, `reply` the class that answers it."""
 
-    __slots__ = ()
     op: ClassVar[str]
     reply: ClassVar[type[Message]]
 
@@ -31,7 +27,7 @@ class Request(Message):
 # --- what replies are made of -----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class ErrorInfo(Message):
     """A failure, in the words of errors.SyncdError: `code` from wire/errors.py; what, why, what to do next."""
 
@@ -42,7 +38,7 @@ class ErrorInfo(Message):
     retry: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class RunInfo(Message):
     """The execution that logs or uses; `config` and the rest are filled by the artifact model later."""
 
@@ -56,7 +52,7 @@ class RunInfo(Message):
     started: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class Receipt(Message):
     """What pinning did: how many files, bytes; `ways` counts files per way (reflink, lease, link, copy, blob, none).
 
@@ -70,7 +66,7 @@ class Receipt(Message):
     gaps: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class JobInfo(Message):
     """One piece of daemon work. `state` from the job table (docs/DESIGN.md), `kind` is "upload" or "download"."""
 
@@ -96,7 +92,7 @@ class JobInfo(Message):
     error: ErrorInfo | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class VersionInfo(Message):
     """One committed version. `state` is COMMITTED or DELETED, `digest` hex, `files` counts entries that are files."""
 
@@ -118,7 +114,7 @@ class VersionInfo(Message):
     warnings: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class ArtifactInfo(Message):
     """One named series of versions; `latest` is None while nothing is committed."""
 
@@ -131,7 +127,7 @@ class ArtifactInfo(Message):
     updated: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class FileInfo(Message):
     """One entry of a version; `type` is file, symlink, dir or reference; `mode` the nine permission bits."""
 
@@ -143,7 +139,7 @@ class FileInfo(Message):
     target: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class TakenInfo(Message):
     """One sub-directory a watch has turned into a version, and how sure it was that its writer had finished."""
 
@@ -155,7 +151,7 @@ class TakenInfo(Message):
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class WatchInfo(Message):
     """One watched directory: each new sub-directory of it becomes one version of `name`."""
 
@@ -174,12 +170,12 @@ class WatchInfo(Message):
 # --- requests and their replies -----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class Done(Message):
     """Nothing more to say than: it is done."""
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class Welcome(Message):
     """Answer to hello. `staging` is a directory of the daemon's own where new files may be written before add."""
 
@@ -193,7 +189,7 @@ class Welcome(Message):
     staging: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class Hello(Request):
     """The first message on every connection; nothing else is answered before it."""
 
@@ -204,7 +200,7 @@ class Hello(Request):
     features: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class Ping(Request):
     """Is the daemon alive, loop and journal? Answered by Welcome's facts."""
 
@@ -212,7 +208,7 @@ class Ping(Request):
     reply: ClassVar[type[Message]] = Welcome
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class AddFile(Request):
     """Pin one regular file and put it into a draft under `name`. The draft is made by its first use.
 
@@ -232,7 +228,7 @@ class AddFile(Request):
     overwrite: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class AddDir(Request):
     """Pin everything below a directory; entries are named by their path below it, prefixed by `name`."""
 
@@ -247,7 +243,7 @@ class AddDir(Request):
     merge: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class DropDraft(Request):
     """Forget a draft and its pins; a draft that was logged is not a draft any more and stays."""
 
@@ -256,9 +252,12 @@ class DropDraft(Request):
     draft: str
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class Log(Request):
-    """Turn a draft into an upload job. Repeating it for the same draft returns the same job."""
+    """Turn a draft into an upload job. Repeating it for the same draft returns the same job.
+
+    `empty` says that nothing was added on purpose; without it a draft the daemon does not know is an error.
+    """
 
     op: ClassVar[str] = "log"
     reply: ClassVar[type[Message]] = JobInfo
@@ -271,9 +270,10 @@ class Log(Request):
     aliases: list[str] = field(default_factory=list)
     tags: list[str] = field(default_factory=list)
     run: RunInfo | None = None
+    empty: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class ShowJob(Request):
     """One job by its id."""
 
@@ -282,7 +282,7 @@ class ShowJob(Request):
     job: str
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class JobPage(Message):
     """A page of jobs, newest first; `next` continues, empty at the end."""
 
@@ -290,7 +290,7 @@ class JobPage(Message):
     next: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class ListJobs(Request):
     """Jobs, newest first; `open_only` leaves out those that ended."""
 
@@ -301,14 +301,14 @@ class ListJobs(Request):
     limit: int = 200
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class Waited(Message):
     """The jobs that were waited for, each in an end state."""
 
     jobs: list[JobInfo]
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class Wait(Request):
     """Answered when the jobs named (none: all that are open now) have ended; events "job" carry JobInfo meanwhile.
 
@@ -321,7 +321,7 @@ class Wait(Request):
     timeout: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class Cancel(Request):
     """Stop a job; bytes already stored become garbage, the pins are let go. An ended job is a conflict."""
 
@@ -330,7 +330,7 @@ class Cancel(Request):
     job: str
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class Use(Request):
     """Resolve `ref` ("latest", "v3", an alias) and record the use by `run`, best effort.
 
@@ -348,7 +348,7 @@ class Use(Request):
     timeout: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class Show(Request):
     """Resolve a version without recording a use and without waiting."""
 
@@ -359,7 +359,7 @@ class Show(Request):
     project: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class ArtifactPage(Message):
     """A page of artifacts in order of project and name."""
 
@@ -367,7 +367,7 @@ class ArtifactPage(Message):
     next: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class ListArtifacts(Request):
     """The artifacts of the remote; an empty project means all of them."""
 
@@ -378,7 +378,7 @@ class ListArtifacts(Request):
     limit: int = 200
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class VersionPage(Message):
     """A page of versions, newest first."""
 
@@ -386,7 +386,7 @@ class VersionPage(Message):
     next: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class ListVersions(Request):
     """The versions of one artifact, newest first; deleted ones only when asked for."""
 
@@ -399,7 +399,7 @@ class ListVersions(Request):
     limit: int = 200
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class FilePage(Message):
     """A page of entries in order of their path."""
 
@@ -407,7 +407,7 @@ class FilePage(Message):
     next: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class ListFiles(Request):
     """The entries of a version after the path `after`."""
 
@@ -420,7 +420,7 @@ class ListFiles(Request):
     limit: int = 1000
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class Get(Request):
     """Start a job that restores a version below `root` (absolute); wait for it with Wait."""
 
@@ -432,7 +432,7 @@ class Get(Request):
     project: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class VerifyReport(Message):
     """What verification read and what it found; `problems` is empty when all is well."""
 
@@ -442,7 +442,7 @@ class VerifyReport(Message):
     problems: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class Verify(Request):
     """Compare a directory with a version (`root`), or without one read and hash every byte in the remote."""
 
@@ -454,7 +454,7 @@ class Verify(Request):
     root: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class Remove(Request):
     """Mark a version deleted in the log; no bytes are freed, Restore takes it back."""
 
@@ -465,7 +465,7 @@ class Remove(Request):
     project: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class Restore(Request):
     """Take a deletion back. `ref` must be a version (v3): a deleted version has no aliases."""
 
@@ -476,7 +476,7 @@ class Restore(Request):
     project: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class StatusInfo(Message):
     """The daemon at a glance. `jobs` counts open jobs per state, `pins` files per way, sizes in bytes."""
 
@@ -498,7 +498,7 @@ class StatusInfo(Message):
     warnings: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class Status(Request):
     """Ask for StatusInfo."""
 
@@ -506,7 +506,7 @@ class Status(Request):
     reply: ClassVar[type[Message]] = StatusInfo
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class AddWatch(Request):
     """Watch a directory: each new sub-directory becomes one version, once it is complete.
 
@@ -524,14 +524,14 @@ class AddWatch(Request):
     done_marker: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class WatchPage(Message):
     """All watches."""
 
     watches: list[WatchInfo]
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class ListWatches(Request):
     """Ask for all watches and what they have taken lately."""
 
@@ -539,7 +539,7 @@ class ListWatches(Request):
     reply: ClassVar[type[Message]] = WatchPage
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class RemoveWatch(Request):
     """Stop watching a directory; versions already taken stay."""
 
@@ -548,7 +548,7 @@ class RemoveWatch(Request):
     directory: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class Subscribe(Request):
     """Events "job" for every change of every job until the client cancels or goes."""
 
@@ -556,7 +556,7 @@ class Subscribe(Request):
     reply: ClassVar[type[Message]] = Done
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class CancelRequest(Request):
     """Abandon the request with that id on this connection; it is answered by an error "cancelled"."""
 
@@ -565,7 +565,7 @@ class CancelRequest(Request):
     request: int
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class Shutdown(Request):
     """Drain and stop the daemon; open jobs go on at its next start."""
 

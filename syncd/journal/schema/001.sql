@@ -68,6 +68,15 @@ CREATE TABLE known_chunks (
   PRIMARY KEY (repo, hash)
 ) WITHOUT ROWID;
 
+CREATE INDEX known_chunks_by_pack ON known_chunks (repo, pack);
+
+-- Packs whose chunks are all in known_chunks.
+CREATE TABLE known_packs (
+  repo TEXT NOT NULL,
+  pack BLOB NOT NULL,
+  PRIMARY KEY (repo, pack)
+) WITHOUT ROWID;
+
 -- Packs this node has stored.
 CREATE TABLE packs (
   repo TEXT NOT NULL,
@@ -78,12 +87,23 @@ CREATE TABLE packs (
   PRIMARY KEY (repo, pack)
 ) WITHOUT ROWID;
 
+-- Manifests of jobs whose bytes are all stored and whose log entry is still to be written.
+CREATE TABLE prepared (
+  job TEXT PRIMARY KEY,
+  manifest TEXT NOT NULL,
+  manifest_hash BLOB NOT NULL,
+  manifest_size INTEGER NOT NULL,
+  digest BLOB NOT NULL,
+  entries INTEGER NOT NULL,
+  files INTEGER NOT NULL,
+  size INTEGER NOT NULL
+) WITHOUT ROWID;
+
 -- Log entries seen: replay without fetching, and proof when a log is shortened or forked.
 CREATE TABLE logs (
   repo TEXT NOT NULL,
   log TEXT NOT NULL,
   slot INTEGER NOT NULL,
-  hash BLOB NOT NULL,
   body BLOB NOT NULL,
   PRIMARY KEY (repo, log, slot)
 ) WITHOUT ROWID;
@@ -106,6 +126,8 @@ CREATE TABLE jobs (
   updated REAL NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX jobs_by_artifact ON jobs (project, name);
+CREATE INDEX jobs_by_state ON jobs (state);
+CREATE INDEX jobs_by_age ON jobs (created, job);
 
 -- Watched directories, and the sub-directories already turned into versions.
 CREATE TABLE watches (

@@ -1,0 +1,54 @@
+# The two commands people need are `make demo` and `make check`; both set everything up by themselves.
+# Needed: make, python3 (3.11 or newer) with venv. Better with: gcc, python3-dev (the C chunker).
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+PYTEST := $(BIN)/python -m pytest -rs
+JOBS   ?= 2
+INPUTS := pyproject.toml setup.py constraints.txt client/pyproject.toml syncd/format/_cut.c
+
+.PHONY: setup demo check format lint imports types test crash scale bench clean
+
+setup: $(STAMP)
+
+$(STAMP): $(INPUTS)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade -c constraints.txt pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ./client -e '.[dev]'
+	touch $@
+
+demo: $(STAMP)
+	$(BIN)/python bench/demo.py
+
+check: format lint imports types test
+
+format: $(STAMP)
+	$(BIN)/ruff format --check .
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+
+imports: $(STAMP)
+	$(BIN)/lint-imports
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+test: $(STAMP)
+	$(PYTEST) -q -n $(JOBS) --dist loadfile -m 'not crash and not scale'
+
+crash: $(STAMP)
+	$(PYTEST) -v -m crash --timeout 7200
+
+scale: $(STAMP)
+	$(PYTEST) -v -m scale --timeout 7200
+
+bench: $(STAMP)
+	$(BIN)/python bench/run.py
+
+clean:
+	rm -rf $(VENV) build client/build *.egg-info client/*.egg-info .mypy_cache .ruff_cache .hypothesis \
+		.import_linter_cache syncd/format/*.so
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

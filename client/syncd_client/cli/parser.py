@@ -1,0 +1,219 @@
+"""The grammar of `syncctl`, whole. `run` of a verb names the function that does it; it is imported when it is run."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+from syncd_client._version import __version__
+
+ABOUT = "Log artifacts with the syncd daemon of this node, find them, get them back."
+
+NOTES = """\
+NAME is an artifact's name, [PROJECT/]NAME[:VERSION|:ALIAS] one version of it; without either, the latest.
+
+exit codes:
+  0 done   1 failed   2 wrong usage   3 partly done   4 not found   5 no daemon   6 conflict
+  7 timeout (the work goes on)   8 the remote refused   9 damaged data   130 interrupted (the job goes on)
+
+environment:
+  SYNCD_SOCKET        the daemon's socket
+  SYNCD_PROJECT       the project where none is named
+  SYNCD_ARTIFACT_DIR  where `get` puts versions; ./artifacts if not set
+  SYNCD_AUTOSTART=0   do not start a daemon when none answers
+"""
+
+
+class UsageError(Exception):
+    """The command line is wrong. `usage` is the line that shows how it is meant."""
+
+    def __init__(self, what: str, usage: str, program: str) -> None:
+        super().__init__(what)
+        self.what = what
+        self.usage = usage
+        self.program = program
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse that raises instead of ending the process."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        options.setdefault("allow_abbrev", False)
+        super().__init__(*args, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError."""
+        raise UsageError(message, " ".join(self.format_usage().split()), self.prog)
+
+
+def build() -> Parser:
+    """Return the parser of the whole command line."""
+    parser = Parser(prog="syncctl", description=ABOUT, epilog=NOTES, parents=[_common(defaults=True)])
+    parser.add_argument("--version", action="version", version=f"syncctl {__version__}")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", dest="verb", required=True, parser_class=Parser)
+    _transfer(verbs)
+    _look(verbs)
+    _change(verbs)
+    _jobs(verbs)
+    _watch(verbs)
+    _daemon(verbs)
+    return parser
+
+
+def _common(defaults: bool) -> argparse.ArgumentParser:
+    """The flags of every verb. Below a verb they have no defaults, which would undo what stood before it."""
+    flags = argparse.ArgumentParser(add_help=False, argument_default=None if defaults else argparse.SUPPRESS)
+    group = flags.add_argument_group("everywhere")
+    no: dict[str, Any] = {"default": False} if defaults else {}
+    group.add_argument("--json", action="store_true", help="print one JSON object (files: one a line)", **no)
+    group.add_argument("--socket", metavar="PATH", help="the daemon's socket")
+    group.add_argument("-q", "--quiet", action="store_true", help="print only the answer, no progress", **no)
+    return flags
+
+
+def _verb(verbs: Any, name: str, run: str, about: str, more: str = "") -> Parser:
+    verb: Parser = verbs.add_parser(
+        name, help=about, description=f"{about[0].upper()}{about[1:]}.", epilog=more, parents=[_common(defaults=False)]
+    )
+    verb.set_defaults(run=f"syncd_client.cli.{run}")
+    return verb
+
+
+def _transfer(verbs: Any) -> None:
+    put = _verb(
+        verbs,
+        "put",
+        "put:put",
+        "store files and directories as a new version",
+        "A file is stored under its base name, a directory as the paths below it. The files may be changed or deleted\n"
+        "as soon as the receipt is printed. Content that is there already makes no new version.",
+    )
+    put.add_argument("paths", nargs="+", metavar="PATH", help="a file or a directory")
+    put.add_argument("--name", required=True, metavar="N", help="the artifact's name")
+    put.add_argument("--type", default="dataset", metavar="T", help="its type (default: dataset)")
+    put.add_argument("--project", metavar="P", help="its project (default: $SYNCD_PROJECT, else the daemon's)")
+    put.add_argument("--alias", action="append", default=[], metavar="A", dest="aliases", help="may be repeated")
+    put.add_argument(
+        "--metadata",
+        action="append",
+        default=[],
+        metavar="K=V",
+        help="V is taken as JSON where it is JSON, else as text; may be repeated",
+    )
+    put.add_argument("--description", default="", metavar="D", help="a text for people")
+    put.add_argument("--no-wait", action="store_true", help="end when the job is accepted, not when it is durable")
+    get = _verb(
+        verbs,
+        "get",
+        "get:get",
+        "restore a version into a directory",
+        "Prints the directory. Every byte is verified; what is there already is not fetched again.",
+    )
+    _reference(get)
+    get.add_argument("--root", metavar="DIR", help="where to (default: NAME:vN below $SYNCD_ARTIFACT_DIR)")
+
+
+def _look(verbs: Any) -> None:
+    listing = _verb(verbs, "ls", "look:ls", "list artifacts, or the versions of one")
+    listing.add_argument("name", nargs="?", metavar="NAME", help="[PROJECT/]NAME for versions, PROJECT/ for artifacts")
+    listing.add_argument("--deleted", action="store_true", help="show deleted versions too")
+    _reference(_verb(verbs, "show", "look:show", "show everything about a version"))
+    files = _verb(
+        verbs,
+        "files",
+        "look:files",
+        "list the files of a version",
+        "With --json one object a line. A name that is not UTF-8 has its odd bytes as lone surrogates there (as\n"
+        "os.fsdecode makes them), and beside it a field <name>_hex with all its bytes.",
+    )
+    _reference(files)
+    verify = _verb(
+        verbs,
+        "verify",
+        "look:verify",
+        "check a version's bytes",
+        "Without --root every byte in the remote is read and hashed. Exit code 9 when something is wrong.",
+    )
+    _reference(verify)
+    verify.add_argument("--root", metavar="DIR", help="check this directory against the version instead")
+
+
+def _change(verbs: Any) -> None:
+    remove = _verb(verbs, "rm", "change:remove", "mark a version deleted", "No bytes are freed: `restore` undoes it.")
+    remove.add_argument("reference", metavar="[PROJECT/]NAME:V", help="the version, v3, or an alias of it")
+    restore = _verb(verbs, "restore", "change:restore", "take a deletion back")
+    restore.add_argument("reference", metavar="[PROJECT/]NAME:V", help="the version, v3")
+
+
+def _jobs(verbs: Any) -> None:
+    jobs = _verb(verbs, "jobs", "look:jobs", "list jobs, the newest first")
+    jobs.add_argument("--open", action="store_true", help="only those that have not ended")
+    jobs.add_argument("-n", type=_count, default=50, metavar="N", dest="limit", help="at most so many (default: 50)")
+    wait = _verb(verbs, "wait", "wait:wait", "wait until jobs have ended", "No job named: all that are open now.")
+    wait.add_argument("jobs", nargs="*", metavar="JOB", help="a job's id, as put and jobs print it")
+    wait.add_argument("--timeout", type=_seconds, metavar="S", help="patience in seconds; the jobs go on after it")
+    cancel = _verb(verbs, "cancel", "change:cancel", "stop a job and let its files go")
+    cancel.add_argument("job", metavar="JOB", help="a job's id, as put and jobs print it")
+
+
+def _watch(verbs: Any) -> None:
+    about = "turn new sub-directories into versions"
+    watch: Parser = verbs.add_parser(
+        "watch", help=about, description=f"{about.capitalize()}.", parents=[_common(defaults=False)]
+    )
+    inner = watch.add_subparsers(title="verbs", metavar="VERB", dest="watch_verb", required=True, parser_class=Parser)
+    add = _verb(
+        inner,
+        "add",
+        "watch:add",
+        "watch a directory: each new sub-directory of it becomes a version",
+        "A sub-directory is complete when it holds the done marker, if one is named; else when it has been quiet\n"
+        "for --settle seconds and no file in it is open for writing.",
+    )
+    add.add_argument("directory", metavar="DIR")
+    add.add_argument("--name", required=True, metavar="N", help="the artifact's name")
+    add.add_argument("--type", required=True, metavar="T", help="its type")
+    add.add_argument("--project", metavar="P", help="its project (default: $SYNCD_PROJECT, else the daemon's)")
+    add.add_argument("--settle", type=_seconds, default=5.0, metavar="S", help="seconds of quiet (default: 5)")
+    add.add_argument("--done-marker", default="", metavar="FILE", help="name of the file that says it is complete")
+    _verb(inner, "ls", "watch:ls", "list watches and what they took")
+    remove = _verb(inner, "rm", "watch:remove", "stop watching a directory", "Versions already taken stay.")
+    remove.add_argument("directory", metavar="DIR")
+
+
+def _daemon(verbs: Any) -> None:
+    _verb(verbs, "status", "look:status", "show the daemon at a glance")
+    _verb(
+        verbs, "ping", "daemon:ping", "ask whether the daemon is alive", "Starts none. Exit code 5 when none answers."
+    )
+    _verb(verbs, "shutdown", "daemon:shutdown", "stop the daemon", "Open jobs go on at its next start.")
+
+
+def _reference(verb: Parser) -> None:
+    verb.add_argument("reference", metavar="[PROJECT/]NAME[:VERSION|:ALIAS]", help="without either: the latest")
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"not a number of seconds: {text}")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"not a count: {text}")
+    return value
+
+
+def verbs_of(parser: Parser) -> Iterable[tuple[str, Parser]]:
+    """Yield every verb as it is typed ("watch add") with its parser: for the tests of help and of targets."""
+    for action in parser._actions:  # noqa: SLF001 - argparse has no public way to ask
+        if not isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            continue
+        for name, verb in action.choices.items():
+            inner = list(verbs_of(verb))
+            yield from [(f"{name} {below}", leaf) for below, leaf in inner] or [(name, verb)]

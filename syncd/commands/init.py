@@ -1,0 +1,100 @@
+"""`syncd init URL`: make sure a remote can carry a repository, make one, and remember the remote."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random  # noqa: TID251  a command is where chance enters
+
+import click
+
+from syncd import __version__
+from syncd.commands.config import toml
+from syncd.commands.flags import as_flags, setting_flags
+from syncd.commands.say import Manner, manners
+from syncd.disk import Disk, disk_error
+from syncd.errors import RemoteRefused
+from syncd.settings import Loaded, Settings, read
+from syncd.settings.load import user_file
+from syncd.settings.secrets import mask_url
+from syncd.settings.shape import REMOTE_KEY
+
+
+@click.command()
+@click.argument("url", required=False)
+@setting_flags
+@manners
+@click.pass_obj
+def init(manner: Manner, url: str | None, config: str | None, assigned: tuple[str, ...]) -> None:
+    """Create the repository at URL (default: the remote that is set), or open the one that is there.
+
+    Before anything is created, writers are raced against each other: a remote where two of them win is refused,
+    because nothing could be committed there safely. If the configuration names no remote yet, URL is written into it.
+    """
+    loaded = read(as_flags(config, assigned, remote=url), os.environ)
+    shown = mask_url(loaded.settings.primary.url)
+    repo_id, made = asyncio.run(prepare(loaded.settings))
+    manner.line(f"{'created' if made else 'opened'} repository {repo_id} at {shown}")
+    manner.line("8 writers raced for one key, three times over: one won each time")
+    told = remember(loaded, config) if url else ""
+    if told:
+        manner.line(told)
+    manner.data({"repo_id": repo_id, "remote": shown, "created": made, "note": told})
+
+
+async def prepare(settings: Settings) -> tuple[str, bool]:
+    """Probe the remote and create or open its repository; return its id and whether it was created.
+
+    Raises:
+        RemoteRefused: two writers win there, or it returns other bytes than were stored; nothing was created.
+    """
+    from syncd.commands.remote import chunker_params, opened  # the rooms below: `syncd --help` need not wait for them
+    from syncd.repo.init import initialise, open_record, probe
+
+    rng = random.SystemRandom()
+    url = settings.primary.url
+    async with opened(url, rng, create=True) as store:
+        problems = await probe(store, rng)
+        if problems:
+            raise RemoteRefused(
+                f"{mask_url(url)} cannot carry a repository",
+                "; ".join(sorted(set(problems))),
+                "use another store: one with put-if-absent (a local directory, NFS)",
+            )
+        existing = await open_record(store)
+        if existing is not None:
+            return existing.repo_id, False
+        cut = chunker_params(settings.chunker)
+        created = f"syncd {__version__}"
+        return (await initialise(store, cut, settings.upload.pack_target, rng, created)).repo_id, True
+
+
+def remember(loaded: Loaded, config: str | None) -> str:
+    """Write the remote into the configuration unless one is set there already; return what was done, for people."""
+    url = loaded.settings.primary.url
+    before = read({"config": config}, os.environ)
+    origin = before.origins[REMOTE_KEY].source
+    if origin != "default":
+        if before.settings.primary.url == url:
+            return ""
+        return f"{origin} still names {mask_url(before.settings.primary.url)}: change it there to use this remote"
+    file = before.files[-1] if before.files and (config or os.environ.get("SYNCD_CONFIG")) else user_file(os.environ)
+    append(file, f"[[remote]]\nurl = {toml(url)}\n")
+    return f"wrote the remote into {os.fsdecode(file)}"
+
+
+def append(file: bytes, text: str) -> None:
+    """Add a table at the end of a TOML file, making the file (0600) if need be; whole or not at all."""
+    disk = Disk()
+    try:
+        disk.make_directory(os.path.dirname(file))
+        before = b""
+        if os.path.exists(file):
+            with open(file, "rb") as stream:
+                before = stream.read().rstrip() + b"\n\n"
+        half = file + b".new"
+        disk.remove(half)
+        disk.write_new(half, [before, os.fsencode(text)])
+        disk.rename(half, file)
+    except OSError as error:
+        raise disk_error(error, "cannot write the configuration", file) from error

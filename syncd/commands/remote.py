@@ -1,0 +1,43 @@
+"""The remote as a verb outside the daemon sees it: opened for one errand, closed after it."""
+
+from __future__ import annotations
+
+import random  # noqa: TID251  a command is where chance enters
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
+
+from syncd.clock import SystemClock
+from syncd.disk import Disk
+from syncd.format.chunker import DEFAULT, Params
+from syncd.lanes import Lane
+from syncd.meter import Meter
+from syncd.settings import ChunkerSettings
+from syncd.store.base import Store
+from syncd.store.open import StoreParts, open_store, parse_remote
+from syncd.store.retry import RetryParams
+
+
+@asynccontextmanager
+async def opened(url: str, rng: random.Random, *, create: bool) -> AsyncIterator[Store]:
+    """Open the remote at `url` for the time of the context; `create` makes a missing directory.
+
+    A fault is told at once: a person is waiting.
+    """
+    lane = Lane("remote", 4)
+    try:
+        writer = f"command-{rng.randbytes(6).hex()}"
+        parts = StoreParts(Disk(), lane, SystemClock(), rng, Meter(nullcontext()), writer, retry=RetryParams(tries=1))
+        store = await open_store(parse_remote(url), parts, create=create)
+        try:
+            yield store
+        finally:
+            await store.close()
+    finally:
+        lane.close()
+
+
+def chunker_params(cut: ChunkerSettings) -> Params:
+    """Return the cut points a new repository gets: those set, else the format's default."""
+    if not cut.average:
+        return DEFAULT
+    return Params(DEFAULT.id, cut.minimum, cut.average, cut.maximum)

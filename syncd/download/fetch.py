@@ -1,0 +1,161 @@
+"""Second stage: the bytes of a group of files, from what is here already and from the remote, each chunk verified."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from syncd.disk import Disk, disk_error
+from syncd.download.place import Target
+from syncd.download.plan import Wanted
+from syncd.errors import LocalDisk
+from syncd.format.codec import ZEROS
+from syncd.format.digest import hash_bytes
+from syncd.format.pack import Frame
+from syncd.format.restore import Chunk
+from syncd.lanes import Lane
+from syncd.repo.packs import Packs
+
+_READ_BYTES = 8 << 20
+_GAP_BYTES = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What is here of a file: `placed` when its final place already has the right bytes, else the chunks missing."""
+
+    placed: bool
+    missing: list[Chunk]
+    have: int
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """Where one fetched chunk goes: a temporary file and an offset in it."""
+
+    path: bytes
+    chunk: Chunk
+
+
+class FetchStage:
+    """Fills temporary files.
+
+    Args:
+        packs: verified chunks of the remote.
+        lane: threads for hashing and writing.
+        reads: ranged reads at once over all groups.
+    """
+
+    def __init__(self, packs: Packs, disk: Disk, lane: Lane, reads: int) -> None:
+        self._packs = packs
+        self._disk = disk
+        self._lane = lane
+        self._room = asyncio.Semaphore(reads)
+
+    async def look(self, target: Target, wanted: Wanted, chunks: list[Chunk]) -> Held:
+        """Find out what an earlier try or the target itself already holds of a file; make its temporary file."""
+        return await self._lane.run(self._look, target, wanted, chunks)
+
+    async def fill(self, goals: Sequence[Goal], fetched: Callable[[int], None]) -> None:
+        """Fetch, verify and write chunks, telling `fetched` the bytes; on return all are in their files, not synced."""
+        async with asyncio.TaskGroup() as tasks:
+            for read in _coalesce(goals):
+                await self._room.acquire()
+                task = tasks.create_task(self._read(read, fetched))
+                task.add_done_callback(lambda _: self._room.release())
+
+    async def _read(self, read: list[Goal], fetched: Callable[[int], None]) -> None:
+        frames: list[Frame] = []
+        for goal in read:
+            if not frames or frames[-1] is not goal.chunk.frame:
+                frames.append(goal.chunk.frame)
+        pieces = await self._packs.chunks(read[0].chunk.pack, frames)
+        by_frame = {id(frame): piece for frame, piece in zip(frames, pieces, strict=True)}
+        for path, offset, data in _joined(read, by_frame):
+            try:
+                await self._disk.restore_at(self._lane, path, offset, data)
+            except OSError as error:
+                raise disk_error(error, "cannot write a restored file", path) from error
+            fetched(len(data))
+
+    def _look(self, target: Target, wanted: Wanted, chunks: list[Chunk]) -> Held:
+        size = wanted.entry.size
+        try:
+            fd = target.existing(wanted.entry.path, size)
+            if fd is not None:
+                try:
+                    if not _missing(self._disk, fd, chunks):
+                        return Held(True, [], size)
+                finally:
+                    os.close(fd)
+            path = target.temporary(wanted.number)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            try:
+                fresh = os.fstat(fd).st_size == 0
+                if os.fstat(fd).st_size != size:
+                    os.ftruncate(fd, size)
+                if fresh:  # zeros are there already, as holes
+                    missing = [chunk for chunk in chunks if chunk.frame.codec != ZEROS]
+                else:
+                    missing = _missing(self._disk, fd, chunks)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise disk_error(
+                error, "cannot prepare a restored file", os.path.join(target.root, wanted.entry.path)
+            ) from error
+        return Held(False, missing, size - sum(chunk.frame.raw_length for chunk in missing))
+
+
+def _missing(disk: Disk, fd: int, chunks: list[Chunk]) -> list[Chunk]:
+    missing = []
+    for chunk in chunks:
+        data = memoryview(bytearray(chunk.frame.raw_length))
+        if disk.read_at(fd, chunk.offset, data) != len(data) or hash_bytes(data) != chunk.frame.hash:
+            missing.append(chunk)
+    return missing
+
+
+def _coalesce(goals: Sequence[Goal]) -> list[list[Goal]]:
+    """Group chunks into reads: neighbours of one pack, gaps of at most 64 KiB, at most 8 MiB a read."""
+    reads: list[list[Goal]] = []
+    start = end = 0
+    for goal in sorted(goals, key=lambda goal: (goal.chunk.pack, goal.chunk.number)):
+        frame = goal.chunk.frame
+        last = reads[-1][-1].chunk if reads else None
+        near = last is not None and last.pack == goal.chunk.pack and frame.offset - end <= _GAP_BYTES
+        if near and frame.offset + frame.stored_length - start <= _READ_BYTES:
+            reads[-1].append(goal)
+        else:
+            reads.append([goal])
+            start = frame.offset
+        end = max(end, frame.offset + frame.stored_length) if near else frame.offset + frame.stored_length
+    return reads
+
+
+def _joined(read: list[Goal], by_frame: dict[int, bytes]) -> list[tuple[bytes, int, bytes]]:
+    """Join chunks that follow each other in one file, so that each file is written as few times as possible."""
+    writes: list[tuple[bytes, int, list[bytes]]] = []
+    end = 0
+    for goal in sorted(read, key=lambda goal: (goal.path, goal.chunk.offset)):
+        data = by_frame[id(goal.chunk.frame)]
+        if writes and writes[-1][0] == goal.path and end == goal.chunk.offset:
+            writes[-1][2].append(data)
+        else:
+            writes.append((goal.path, goal.chunk.offset, [data]))
+        end = goal.chunk.offset + len(data)
+    return [(path, offset, pieces[0] if len(pieces) == 1 else b"".join(pieces)) for path, offset, pieces in writes]
+
+
+def check_space(root: bytes, size: int, reserve: int) -> None:
+    """Refuse a download that cannot fit; `root` must exist. Sizes in bytes."""
+    state = os.statvfs(root)
+    free = state.f_bavail * state.f_frsize
+    if size > free - reserve:
+        raise LocalDisk(
+            f"the version needs {size:,} bytes, {max(0, free - reserve):,} are free",
+            f"{reserve:,} bytes are kept free",
+            "free space or choose another root",
+        )

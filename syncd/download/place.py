@@ -1,0 +1,173 @@
+"""Last stage, and the only one that names files in the target: everything by directory descriptors, no link followed.
+
+A path of the manifest is walked component by component with O_NOFOLLOW from the target down, so neither a link in the
+manifest nor one that somebody puts into the directory meanwhile leads a write anywhere else.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import suppress
+
+from syncd.disk import Disk, disk_error
+from syncd.errors import Conflict
+from syncd.format.manifest import Entry
+from syncd.model.names import printable
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Target:
+    """The directory a version is restored into, with the work directory `.syncd-<job>` in it. Used inside one lane.
+
+    Args:
+        root: absolute path; created when missing. May itself be reached through links: the caller chose it.
+        job: names the work directory.
+    """
+
+    def __init__(self, disk: Disk, root: bytes, job: str) -> None:
+        self._disk = disk
+        self.root = root
+        self.work = os.path.join(root, b".syncd-" + job.encode())
+
+    def open(self) -> None:
+        """Make the target and its work directory."""
+        try:
+            self._disk.make_directory(self.root, 0o777)
+            self._disk.make_directory(self.work, 0o700)
+            if os.path.islink(self.work):
+                raise Conflict(f"{printable(self.work)} is a link", "somebody put it there", "remove it")
+        except OSError as error:
+            raise disk_error(error, "cannot make the target directory", self.root) from error
+
+    def temporary(self, number: int) -> bytes:
+        """Return the path of the temporary file of an entry."""
+        return os.path.join(self.work, b"%d" % number)
+
+    def existing(self, path: bytes, size: int) -> int | None:
+        """Open the regular file that is at an entry's place already, if it has the right size; None otherwise."""
+        parent = self._parent(path, make=False)
+        if parent is None:
+            return None
+        try:
+            fd = os.open(
+                os.path.basename(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent
+            )
+        except OSError:
+            return None
+        finally:
+            os.close(parent)
+        state = os.fstat(fd)
+        if stat.S_ISREG(state.st_mode) and state.st_size == size:
+            return fd
+        os.close(fd)
+        return None
+
+    def restore_mode(self, entry: Entry) -> None:
+        """Give a file that already has the right bytes its mode."""
+        fd = self.existing(entry.path, entry.size)
+        if fd is not None:
+            try:
+                os.fchmod(fd, entry.mode)
+            finally:
+                os.close(fd)
+
+    def place_file(self, entry: Entry, temporary: bytes) -> None:
+        """Sync a finished temporary file, give it its mode, rename it to its place."""
+        try:
+            fd = os.open(temporary, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                self._disk.sync(fd)
+                os.fchmod(fd, entry.mode)
+            finally:
+                os.close(fd)
+            self._into_place(entry, temporary)
+        except OSError as error:
+            raise disk_error(error, "cannot place the file", os.path.join(self.root, entry.path)) from error
+
+    def place_link(self, entry: Entry, number: int) -> None:
+        """Make a symbolic link at its place."""
+        temporary = self.temporary(number)
+        try:
+            self._disk.remove(temporary)
+            os.symlink(entry.target, temporary)
+            self._into_place(entry, temporary)
+        except OSError as error:
+            raise disk_error(error, "cannot place the link", os.path.join(self.root, entry.path)) from error
+
+    def place_directory(self, entry: Entry) -> None:
+        """Make an empty directory with its mode; one that is there stays."""
+        try:
+            parent = self._parent(entry.path, make=True)
+            assert parent is not None
+            try:
+                name = os.path.basename(entry.path)
+                _make_or_check(parent, name, entry.path)
+                fd = os.open(name, _DIRECTORY, dir_fd=parent)
+                try:
+                    os.fchmod(fd, entry.mode)
+                finally:
+                    os.close(fd)
+            finally:
+                os.close(parent)
+        except OSError as error:
+            raise disk_error(error, "cannot make the directory", os.path.join(self.root, entry.path)) from error
+
+    def close(self) -> None:
+        """Remove the work directory and what is left in it."""
+        with suppress(FileNotFoundError):
+            for name in os.listdir(self.work):
+                self._disk.remove(os.path.join(self.work, name))
+            os.rmdir(self.work)
+            self._disk.sync_directory(self.root)
+
+    def _into_place(self, entry: Entry, temporary: bytes) -> None:
+        parent = self._parent(entry.path, make=True)
+        assert parent is not None
+        try:
+            name = os.path.basename(entry.path)
+            with suppress(FileNotFoundError):
+                if stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
+                    raise _in_the_way(entry.path, "a directory")
+            self._disk.rename_at(temporary, parent, name)
+        finally:
+            os.close(parent)
+
+    def _parent(self, path: bytes, make: bool) -> int | None:
+        """Open the directory that shall hold `path`, walking down from the root without following any link."""
+        fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        for part in path.split(b"/")[:-1]:
+            try:
+                if make:
+                    _make_or_check(fd, part, path)
+                below = os.open(part, _DIRECTORY, dir_fd=fd)
+            except OSError as error:
+                os.close(fd)
+                if not make and error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                    return None
+                raise
+            except Conflict:
+                os.close(fd)
+                raise
+            os.close(fd)
+            fd = below
+        return fd
+
+
+def _make_or_check(parent: int, name: bytes, path: bytes) -> None:
+    try:
+        os.mkdir(name, 0o777, dir_fd=parent)
+        os.fsync(parent)
+    except FileExistsError:
+        if not stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
+            raise _in_the_way(path, f"{printable(name)}, which is no directory,") from None
+
+
+def _in_the_way(path: bytes, what: str) -> Conflict:
+    return Conflict(
+        f"cannot place {printable(path)}: {what} is in the way",
+        "nothing is deleted for a download",
+        "choose another root",
+    )

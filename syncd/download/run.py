@@ -1,0 +1,132 @@
+"""One download as a whole: several groups at once, each planned, looked for, fetched and placed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from syncd.disk import Disk
+from syncd.download.fetch import FetchStage, Goal, check_space
+from syncd.download.place import Target
+from syncd.download.plan import Wanted, check_all, chunks_of, groups
+from syncd.errors import root_cause
+from syncd.format.manifest import DIRECTORY, FILE, SYMLINK
+from syncd.journal.jobs import DownloadSpec, JobResult, JobRow
+from syncd.lanes import Lane
+from syncd.model.names import ArtifactKey
+from syncd.repo.history import Version
+from syncd.repo.repository import Repository
+
+_GROUPS_AT_ONCE = 3
+_RESERVE = 64 << 20
+
+
+class Progress(Protocol):
+    """Who is told how far a download is."""
+
+    def read(self, size: int) -> None:
+        """So many more bytes of the version are here and verified."""
+        ...
+
+    def stored(self, size: int) -> None:
+        """So many of them were fetched from the remote."""
+        ...
+
+    def file_done(self) -> None:
+        """One more file is in its place."""
+        ...
+
+
+class Downloads:
+    """Runs downloads. Stateless between them: what an earlier try left lies in the target itself.
+
+    Args:
+        lane: threads for hashing and writing.
+        reads: ranged reads at once.
+    """
+
+    def __init__(self, repository: Repository, disk: Disk, lane: Lane, reads: int = 6) -> None:
+        self._repository = repository
+        self._disk = disk
+        self._lane = lane
+        self._reads = reads
+
+    async def fetch(self, job: JobRow, spec: DownloadSpec, progress: Progress) -> JobResult:
+        """Restore a version below a directory. May be repeated: verified bytes are not fetched again.
+
+        Raises:
+            NotFound: the version was deleted meanwhile.
+            Corrupt: something in the remote is not what the log promises; nothing of that file is placed.
+            Refused, Conflict: the version would leave the target, or something is in the way.
+            LocalDisk: the disk is full, read-only or failing.
+            RemoteUnavailable, RemoteRefused: as the remote says.
+        """
+        key = ArtifactKey(job.project, job.name)
+        version = (await self._repository.history(key)).resolve(f"v{spec.version}")
+        try:
+            await self._restore(version, Target(self._disk, spec.root, job.job), progress)
+        except BaseExceptionGroup as group:
+            raise root_cause(group) from group
+        return JobResult(version=version.number, digest=version.digest, files=version.files, bytes=version.size)
+
+    async def _restore(self, version: Version, target: Target, progress: Progress) -> None:
+        manifest = await self._repository.manifests.read(version)
+        await check_all(self._repository, manifest)
+        await self._lane.run(target.open)
+        await self._lane.run(check_space, target.root, manifest.size, _RESERVE)
+        fetcher = FetchStage(self._repository.packs, self._disk, self._lane, self._reads)
+        room = asyncio.Semaphore(_GROUPS_AT_ONCE)
+
+        async def one(group: list[Wanted]) -> None:
+            try:
+                await self._group(group, target, fetcher, progress)
+            finally:
+                room.release()
+
+        async with asyncio.TaskGroup() as tasks:
+            async for group in groups(self._repository, manifest):
+                await room.acquire()
+                tasks.create_task(one(group))
+        await self._lane.run(target.close)
+
+    async def _group(self, group: list[Wanted], target: Target, fetcher: FetchStage, progress: Progress) -> None:
+        goals: list[Goal] = []
+        unplaced: list[Wanted] = []
+        for wanted in group:
+            if wanted.entry.type != FILE:
+                unplaced.append(wanted)
+                continue
+            chunks = await chunks_of(self._repository, wanted)
+            held = await fetcher.look(target, wanted, chunks)
+            progress.read(held.have)
+            if held.placed:
+                progress.file_done()
+                await self._lane.run(target.restore_mode, wanted.entry)
+                continue
+            unplaced.append(wanted)
+            goals += [Goal(target.temporary(wanted.number), chunk) for chunk in held.missing]
+
+        def fetched(size: int) -> None:
+            progress.read(size)
+            progress.stored(size)
+
+        await fetcher.fill(goals, fetched)
+        await self._lane.run(_place_all, target, unplaced)
+        for wanted in unplaced:
+            if wanted.entry.type == FILE:
+                progress.file_done()
+
+
+def discard(disk: Disk, root: bytes, job: str) -> None:
+    """Remove what a download that was given up has left half done; placed files stay. Called inside a lane."""
+    Target(disk, root, job).close()
+
+
+def _place_all(target: Target, group: list[Wanted]) -> None:
+    for wanted in group:
+        if wanted.entry.type == FILE:
+            target.place_file(wanted.entry, target.temporary(wanted.number))
+        elif wanted.entry.type == SYMLINK:
+            target.place_link(wanted.entry, wanted.number)
+        elif wanted.entry.type == DIRECTORY:
+            target.place_directory(wanted.entry)

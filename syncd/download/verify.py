@@ -1,0 +1,91 @@
+"""Verification without a download: a directory against a version, or every byte the remote holds of it."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from syncd.download.plan import chunks_of, groups
+from syncd.errors import Corrupt, NotFound
+from syncd.format.digest import hash_bytes
+from syncd.format.manifest import DIRECTORY, FILE, SYMLINK, Entry
+from syncd.format.restore import Chunk
+from syncd.lanes import Lane
+from syncd.model.names import printable
+from syncd.repo.history import Version
+from syncd.repo.repository import Repository
+
+_PROBLEMS_TOLD = 100
+
+
+async def verify_directory(repository: Repository, lane: Lane, version: Version, root: bytes) -> list[str]:
+    """Return how a directory differs from a version: missing, changed and extra entries, in words, at most 100."""
+    problems: list[str] = []
+    named: set[bytes] = set()
+    manifest = await repository.manifests.read(version)
+    async for group in groups(repository, manifest):
+        for wanted in group:
+            named.add(wanted.entry.path)
+            chunks = await chunks_of(repository, wanted)
+            problem = await lane.run(_compare, root, wanted.entry, chunks)
+            if problem:
+                problems.append(f"{printable(wanted.entry.path)}: {problem}")
+    extra = await lane.run(_extra, root, named)
+    problems += [f"{printable(path)}: not in the version" for path in extra]
+    return problems[:_PROBLEMS_TOLD]
+
+
+async def verify_remote(repository: Repository, version: Version) -> list[str]:
+    """Read and hash every chunk of a version; return what is damaged, by file, at most 100."""
+    problems: list[str] = []
+    manifest = await repository.manifests.read(version)
+    async for group in groups(repository, manifest):
+        for wanted in group:
+            try:
+                for chunk in await chunks_of(repository, wanted):
+                    await repository.packs.chunks(chunk.pack, [chunk.frame])
+            except (Corrupt, NotFound) as error:
+                problems.append(f"{printable(wanted.entry.path)}: {error.what}")
+    return problems[:_PROBLEMS_TOLD]
+
+
+def _compare(root: bytes, entry: Entry, chunks: list[Chunk]) -> str:
+    path = os.path.join(root, entry.path)
+    try:
+        state = os.lstat(path)
+    except OSError:
+        return "missing"
+    if entry.type == SYMLINK:
+        return "" if stat.S_ISLNK(state.st_mode) and os.readlink(path) == entry.target else "not the link it was"
+    if entry.type == DIRECTORY:
+        return "" if stat.S_ISDIR(state.st_mode) else "not a directory"
+    if entry.type != FILE:
+        return ""
+    if not stat.S_ISREG(state.st_mode):
+        return "not a regular file"
+    if state.st_size != entry.size:
+        return f"{state.st_size:,} bytes instead of {entry.size:,}"
+    return _compare_bytes(path, chunks)
+
+
+def _compare_bytes(path: bytes, chunks: list[Chunk]) -> str:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            for chunk in chunks:
+                if hash_bytes(os.pread(file.fileno(), chunk.frame.raw_length, chunk.offset)) != chunk.frame.hash:
+                    return f"differs somewhere in the {chunk.frame.raw_length:,} bytes from {chunk.offset:,} on"
+    except OSError as error:
+        return error.strerror or "cannot be read"
+    return ""
+
+
+def _extra(root: bytes, named: set[bytes]) -> list[bytes]:
+    found = []
+    for directory, folders, files in os.walk(root):
+        below = os.path.relpath(directory, root)
+        prefix = b"" if below == b"." else below + b"/"
+        links = [name for name in folders if os.path.islink(os.path.join(directory, name))]
+        found += [prefix + name for name in [*files, *links] if prefix + name not in named]
+        if len(found) > _PROBLEMS_TOLD:
+            break
+    return sorted(found)

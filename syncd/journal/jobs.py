@@ -1,0 +1,279 @@
+"""Rows of the table `jobs`: what was asked, where it is, what came of it.
+
+`spec`, `result` and `error` are msgpack maps of the structs below; a field added later has a default, so rows of an
+older syncd stay readable. Accepting a job is a promise and durable; the caller says which moves are.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any, TypeVar
+
+import msgspec
+
+from syncd.errors import Corrupt, NotFound
+from syncd.jobs.states import ENDED, Kind, State
+from syncd.journal.core import Ledger
+
+S = TypeVar("S")
+Octets = bytes
+"""The type `bytes` for structs with a field of that name, which would hide it when msgspec looks annotations up."""
+
+
+class RunFacts(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The execution that logs or uses; `started` in seconds since the epoch."""
+
+    id: str
+    project: str = ""
+    name: str = ""
+    job_type: str = ""
+    group: str = ""
+    host: str = ""
+    user: str = ""
+    started: float = 0.0
+
+
+class UploadSpec(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an upload shall commit. `txn` is its id in the remote for ever (law L3); the rest as logged.
+
+    `files` and `bytes` count the draft when it was logged; `ways` and `gaps` repeat the pin's receipt.
+    """
+
+    txn: str
+    type: str
+    description: str = ""
+    metadata: dict[str, Any] = {}
+    aliases: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    run: RunFacts | None = None
+    files: int = 0
+    bytes: int = 0
+    ways: dict[str, int] = {}
+    gaps: tuple[str, ...] = ()
+
+
+class DownloadSpec(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a download shall restore: `ref` as asked, the version it meant then, and where to (an absolute path)."""
+
+    txn: str
+    ref: str
+    version: int
+    root: Octets
+    files: int = 0
+    bytes: int = 0
+
+
+class JobResult(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What came of it. `new_version` is false when identical content was there; `bytes_stored` after dedup."""
+
+    version: int
+    new_version: bool = True
+    digest: Octets = b""
+    bytes_stored: int = 0
+    files: int = 0
+    bytes: int = 0
+    warnings: tuple[str, ...] = ()
+
+
+class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Why the last try failed, in the words of SyncdError."""
+
+    code: str
+    what: str
+    why: str = ""
+    hint: str = ""
+    retry: bool = False
+
+
+class JobRow(msgspec.Struct, frozen=True):
+    """One job. `draft` is that of an upload, None for downloads; times in seconds since the epoch, for people."""
+
+    job: str
+    kind: Kind
+    state: State
+    repo: str
+    draft: str | None
+    project: str
+    name: str
+    spec: UploadSpec | DownloadSpec
+    created: float
+    updated: float
+    resume: State | None = None
+    result: JobResult | None = None
+    error: Failure | None = None
+    attempt: int = 0
+
+
+_COLUMNS = "job, kind, state, resume, repo, draft, project, name, spec, result, error, attempt, created, updated"
+_OPEN = "state IN ({})".format(", ".join(f"'{state}'" for state in State if state not in ENDED))
+"""Said positively: ended jobs are many, and only so the index on `state` passes them by."""
+_ORDER = "ORDER BY created DESC, job DESC"
+
+
+class JobRows:
+    """The verbs on jobs. Stateless but for the ledger; every verb is one transaction."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    async def accept(self, row: JobRow) -> JobRow:
+        """Promise a job: insert it and, for an upload, mark its draft as logged, durably. Returns what is stored.
+
+        May be repeated: a draft that was logged before gives the job it became, and nothing is written.
+
+        Raises:
+            NotFound: the draft does not exist (any more); its pins are gone, so the files must be added again.
+        """
+        return await self._ledger.write(lambda db: _accept(db, row), durable=True)
+
+    async def get(self, job: str) -> JobRow:
+        """Return one job.
+
+        Raises:
+            NotFound: there is none of that id.
+        """
+        row = await self._ledger.read(lambda db: _one(db, "job = ?", job))
+        if row is None:
+            raise _no_job(job)
+        return row
+
+    async def of_draft(self, draft: str) -> JobRow | None:
+        """Return the job that a draft became, None while it is a draft."""
+        return await self._ledger.read(lambda db: _one(db, "draft = ?", draft))
+
+    async def page(self, open_only: bool = False, after: str = "", limit: int = 200) -> list[JobRow]:
+        """Return up to `limit` jobs, newest first, that follow the job `after` in that order ("": from the newest).
+
+        Raises:
+            NotFound: there is no job `after`.
+        """
+        return await self._ledger.read(lambda db: _page(db, open_only, after, limit))
+
+    async def open_jobs(self) -> list[JobRow]:
+        """Return every job that has not ended, oldest first: what a restart picks up."""
+        return await self._ledger.read(lambda db: _many(db, f"{_OPEN} ORDER BY created, job"))
+
+    async def undiscarded(self) -> list[JobRow]:
+        """Return cancelled uploads whose draft still has rows: a crash came between the word and the deed."""
+        where = (
+            "state = 'cancelled' AND draft IS NOT NULL AND (draft IN (SELECT draft FROM drafts)"
+            " OR draft IN (SELECT draft FROM pins) OR draft IN (SELECT draft FROM files)) ORDER BY created, job"
+        )
+        return await self._ledger.read(lambda db: _many(db, where))
+
+    async def of_artifact(self, project: str, name: str) -> list[JobRow]:
+        """Return the open uploads to one artifact, oldest first."""
+        where = f"project = ? AND name = ? AND kind = 'upload' AND {_OPEN} ORDER BY created, job"
+        return await self._ledger.read(lambda db: _many(db, where, project, name))
+
+    async def move(
+        self,
+        job: str,
+        state: State,
+        *,
+        resume: State | None,
+        attempt: int,
+        updated: float,
+        error: Failure | None = None,
+        result: JobResult | None = None,
+        durable: bool = False,
+    ) -> JobRow:
+        """Note a job's new state and return the row. `error` None clears it; `result` None keeps what is there.
+
+        Raises:
+            NotFound: there is no such job.
+        """
+        values = (state, resume or "", attempt, updated, _pack(error), _pack(result), job)
+        return await self._ledger.write(lambda db: _move(db, values, job), durable=durable)
+
+    async def counts(self) -> dict[State, int]:
+        """Return how many jobs are in each state, ended ones too; states without a job are left out."""
+        query = "SELECT state, count(*) FROM jobs GROUP BY state"
+        return await self._ledger.read(lambda db: {State(state): count for state, count in db.execute(query)})
+
+
+def _accept(db: sqlite3.Connection, row: JobRow) -> JobRow:
+    if row.draft is not None:
+        before = _one(db, "draft = ?", row.draft)
+        if before is not None:
+            return before
+        if db.execute("UPDATE drafts SET job = ? WHERE draft = ?", (row.job, row.draft)).rowcount != 1:
+            raise NotFound(
+                f"there is no draft {row.draft}",
+                "it was dropped, or its client was gone for too long",
+                "add the files again",
+            )
+    values = (
+        row.job, row.kind, row.state, row.resume or "", row.repo, row.draft, row.project, row.name,
+        _pack(row.spec), _pack(row.result), _pack(row.error), row.attempt, row.created, row.updated,
+    )  # fmt: skip
+    db.execute(f"INSERT INTO jobs ({_COLUMNS}) VALUES ({', '.join('?' * len(values))})", values)
+    return row
+
+
+def _move(db: sqlite3.Connection, values: tuple[object, ...], job: str) -> JobRow:
+    db.execute(
+        "UPDATE jobs SET state = ?, resume = ?, attempt = ?, updated = ?, error = ?,"
+        " result = coalesce(?, result) WHERE job = ?",
+        values,
+    )
+    row = _one(db, "job = ?", job)
+    if row is None:
+        raise _no_job(job)
+    return row
+
+
+def _page(db: sqlite3.Connection, open_only: bool, after: str, limit: int) -> list[JobRow]:
+    where = _OPEN if open_only else "1"
+    if not after:
+        return _many(db, f"{where} {_ORDER} LIMIT ?", limit)
+    cursor = db.execute("SELECT created, job FROM jobs WHERE job = ?", (after,)).fetchone()
+    if cursor is None:
+        raise _no_job(after)
+    return _many(db, f"{where} AND (created, job) < (?, ?) {_ORDER} LIMIT ?", *cursor, limit)
+
+
+def _one(db: sqlite3.Connection, where: str, *values: object) -> JobRow | None:
+    rows = _many(db, where, *values)
+    return rows[0] if rows else None
+
+
+def _many(db: sqlite3.Connection, where: str, *values: object) -> list[JobRow]:
+    return [_row(*columns) for columns in db.execute(f"SELECT {_COLUMNS} FROM jobs WHERE {where}", values)]
+
+
+def _row(
+    job: str, kind: str, state: str, resume: str, repo: str, draft: str | None, project: str, name: str,
+    spec: bytes, result: bytes | None, error: bytes | None, attempt: int, created: float, updated: float,
+) -> JobRow:  # fmt: skip
+    try:
+        return JobRow(
+            job=job,
+            kind=Kind(kind),
+            state=State(state),
+            resume=State(resume) if resume else None,
+            repo=repo,
+            draft=draft,
+            project=project,
+            name=name,
+            spec=_decode(spec, UploadSpec) if kind == Kind.UPLOAD else _decode(spec, DownloadSpec),
+            result=None if result is None else _decode(result, JobResult),
+            error=None if error is None else _decode(error, Failure),
+            attempt=attempt,
+            created=created,
+            updated=updated,
+        )
+    except ValueError as cause:  # an unknown word; msgspec's own errors are ValueErrors too
+        raise Corrupt(f"the journal's row of job {job} is damaged", str(cause), "see `syncd doctor`") from cause
+
+
+def _pack(value: msgspec.Struct | None) -> bytes | None:
+    return None if value is None else msgspec.msgpack.encode(value)
+
+
+def _decode(data: bytes, shape: type[S]) -> S:
+    return msgspec.msgpack.decode(data, type=shape)
+
+
+def _no_job(job: str) -> NotFound:
+    return NotFound(f"there is no job {job}", "", "see `syncctl jobs`")

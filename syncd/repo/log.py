@@ -1,0 +1,190 @@
+"""One append-only log in the bucket: tailing it, and appending to it when answers may be lost.
+
+A log is the objects `<log>/%020d`, contiguous from 0, never changed or deleted (law L2). The head is found by reading
+slot after slot until one is absent; nothing rests on a listing. Entries read are kept in the journal, so a later
+replay fetches only what is new, and a remote that shows a shorter or other log than before is caught.
+
+The ambiguity rule (law L4), for any answer to the conditional put but a clean success: read the slot. My transaction
+is there: done. Another's is: it happened first, take the next slot. Nothing is there: put the same bytes to the same
+slot again. The answer itself carries no information, for a store's own retry may collide with its first try.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from syncd.clock import Chance, Clock
+from syncd.errors import Conflict, Corrupt, NotFound, RemoteRefused, RemoteUnavailable
+from syncd.format.keys import slot_key
+from syncd.format.log import LogEntry, decode_entry, encode_entry, entry_hash, genesis
+from syncd.repo.memory import Memory
+from syncd.store.base import Store
+
+_JITTER_SECONDS = 0.02
+_TRIES_AT_ONE_SLOT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One entry at its place: slot number, the hash of its stored bytes (32 bytes), the entry."""
+
+    number: int
+    hash: bytes
+    entry: LogEntry
+
+
+class Log:
+    """One log as this node sees it. Safe to use from many tasks: they take turns.
+
+    Args:
+        store: the remote.
+        memory: where entries seen are remembered.
+        repo_id: identity of the repository; the first entry's chain starts from it.
+        name: key prefix, as format/keys.py builds it.
+        clock, rng: for the short jitter after a lost race.
+    """
+
+    def __init__(self, store: Store, memory: Memory, repo_id: str, name: str, clock: Clock, rng: Chance) -> None:
+        self.name = name
+        self.slots: list[Slot] = []
+        self._store = store
+        self._memory = memory
+        self._repo_id = repo_id
+        self._clock = clock
+        self._rng = rng
+        self._turn = asyncio.Lock()
+        self._loaded = False
+        self.conflicts = 0
+
+    async def refresh(self) -> list[Slot]:
+        """Read what is new and return the whole log.
+
+        Raises:
+            Corrupt: an entry is damaged, the chain is broken, or the log is shorter or other than this node saw it.
+        """
+        async with self._turn:
+            await self._tail()
+            return self.slots
+
+    async def append(self, txn: str, build: Callable[[list[Slot], bytes], LogEntry | None]) -> Slot | None:
+        """Put an entry with transaction id `txn` into the next free slot, exactly once over all tries and lives.
+
+        Args:
+            txn: the id, durable in this node's journal before the call (law L3).
+            build: called with the log so far and the hash to chain to; returns the entry, or None when the log already
+                says what it would say. What it raises ends the append with nothing written.
+
+        Returns:
+            The slot that holds `txn`, or None when build wanted none.
+
+        Raises:
+            RemoteUnavailable, RemoteRefused: outcome unknown; call again with the same txn.
+        """
+        async with self._turn:
+            while True:
+                await self._tail()
+                mine = self._find(txn)
+                if mine is not None:
+                    return mine
+                entry = build(self.slots, self._head_hash())
+                if entry is None:
+                    return None
+                if await self._settle_slot(len(self.slots), encode_entry(entry), txn):
+                    return self.slots[-1]
+                self.conflicts += 1
+                await self._clock.sleep(self._rng.random() * _JITTER_SECONDS)
+
+    async def _settle_slot(self, number: int, data: bytes, txn: str) -> bool:
+        """Try one slot until it is known whose it is; True: ours. The same bytes at every try."""
+        for attempt in range(_TRIES_AT_ONE_SLOT):
+            try:
+                await self._store.create(slot_key(self.name, number), data)
+            except (Conflict, RemoteUnavailable, RemoteRefused) as error:
+                try:
+                    await self._read_slot(number)
+                except NotFound:
+                    if attempt + 1 == _TRIES_AT_ONE_SLOT or isinstance(error, RemoteRefused):
+                        raise _unknown(error, self.name, number) from error
+                    await self._clock.sleep(self._rng.random() * _JITTER_SECONDS * 2**attempt)
+                    continue
+                return self.slots[-1].entry.txn == txn
+            self._accept(number, data)
+            await self._memory.remember(self._repo_id, self.name, number, [data])
+            return True
+        raise AssertionError("unreachable: the last try raises or returns")
+
+    async def _tail(self) -> None:
+        if not self._loaded:
+            for number, body in enumerate(await self._memory.seen(self._repo_id, self.name)):
+                self._accept(number, body)
+            self._loaded = True
+        if self.slots:
+            await self._check_head()
+        first = len(self.slots)
+        fresh: list[bytes] = []
+        try:
+            while True:
+                number = len(self.slots)
+                data = await self._store.get(slot_key(self.name, number))
+                self._accept(number, data)
+                fresh.append(data)
+        except NotFound:
+            return
+        finally:
+            await self._memory.remember(self._repo_id, self.name, first, fresh)
+
+    async def _check_head(self) -> None:
+        """The newest entry this node knows must still be there, byte for byte: else somebody took history back."""
+        head = self.slots[-1]
+        key = slot_key(self.name, head.number)
+        try:
+            data = await self._store.get(key)
+        except NotFound as error:
+            raise Corrupt(
+                f"the log {self.name} became shorter: {key} is gone",
+                f"this node has seen {head.number + 1} entries; entries are never deleted",
+                "find out who restored or emptied the remote; do not write to it before",
+            ) from error
+        if entry_hash(data) != head.hash:
+            raise Corrupt(
+                f"the log {self.name} was rewritten: {key} is not the entry this node has seen",
+                "entries never change; the remote is damaged or forked",
+                "compare the object with other nodes' view, restore the right one",
+            )
+
+    async def _read_slot(self, number: int) -> None:
+        data = await self._store.get(slot_key(self.name, number))
+        self._accept(number, data)
+        await self._memory.remember(self._repo_id, self.name, number, [data])
+
+    def _accept(self, number: int, data: bytes) -> None:
+        key = slot_key(self.name, number)
+        try:
+            entry = decode_entry(data)
+        except Corrupt as error:
+            raise Corrupt(f"{key}: {error.what}", error.why, error.hint) from error
+        if number != len(self.slots) or entry.prev != self._head_hash():
+            raise Corrupt(
+                f"{key} does not follow the entry before it",
+                "its chain hash is another's: the log is damaged or forked",
+                "compare with other nodes; restore the right object",
+            )
+        self.slots.append(Slot(number, entry_hash(data), entry))
+
+    def _head_hash(self) -> bytes:
+        return self.slots[-1].hash if self.slots else genesis(self._repo_id, self.name)
+
+    def _find(self, txn: str) -> Slot | None:
+        return next((slot for slot in self.slots if slot.entry.txn == txn), None)
+
+
+def _unknown(error: Exception, log: str, number: int) -> RemoteUnavailable | RemoteRefused:
+    kind = RemoteRefused if isinstance(error, RemoteRefused) else RemoteUnavailable
+    why = error.what if isinstance(error, RemoteUnavailable | RemoteRefused | Conflict) else str(error)
+    return kind(
+        f"cannot append to {log} (slot {number}); whether it was written is unknown",
+        why,
+        "the same transaction is tried again; nothing is sent twice",
+    )

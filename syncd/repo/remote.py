@@ -1,0 +1,96 @@
+"""The remote this node writes to, opened when it is first needed: a daemon starts and accepts work while it is away."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from syncd.clock import Chance, Clock
+from syncd.errors import Corrupt, RemoteUnavailable, SyncdError
+from syncd.format.chunker import Params
+from syncd.format.keys import REPO
+from syncd.format.repo import RepoRecord
+from syncd.lanes import Lane
+from syncd.repo.init import initialise, open_record
+from syncd.repo.memory import Memory
+from syncd.repo.repository import Repository
+from syncd.store.base import Store
+
+
+@dataclass(frozen=True, slots=True)
+class NewRepository:
+    """What a repository gets that is made where there is none: how it cuts, its pack size in bytes, who made it."""
+
+    chunker: Params
+    pack_target: int
+    created_by: str
+
+
+class Remote:
+    """One remote and, once it has been reached, its repository.
+
+    Args:
+        url: its address, for people; without credentials.
+        store: the stack of stores for it.
+        new: how to make a repository when there is none and this node has never seen one there.
+    """
+
+    def __init__(
+        self, url: str, store: Store, memory: Memory, lane: Lane, clock: Clock, rng: Chance, new: NewRepository
+    ) -> None:
+        self.url = url
+        self.store = store
+        self.state = "not reached yet"
+        self._memory = memory
+        self._lane = lane
+        self._clock = clock
+        self._rng = rng
+        self._new = new
+        self._turn = asyncio.Lock()
+        self._repository: Repository | None = None
+
+    async def repository(self) -> Repository:
+        """Return the repository, reaching for it if that has not been done.
+
+        Raises:
+            RemoteUnavailable: the remote is away, or the repository this node knew there is.
+            RemoteRefused, Corrupt: as opening it says.
+        """
+        async with self._turn:
+            if self._repository is None:
+                try:
+                    record = await self._open()
+                except SyncdError as error:
+                    self.state = error.what
+                    raise
+                self._repository = Repository(self.store, record, self._memory, self._lane, self._clock, self._rng)
+                self.state = "ok"
+            return self._repository
+
+    def say(self, state: str) -> None:
+        """Note how the last work with the remote went: "ok" or the words of a failure."""
+        self.state = state
+
+    async def _open(self) -> RepoRecord:
+        name = f"repository {self.url}"
+        known = await self._memory.fact(name)
+        record = await open_record(self.store)
+        if record is None and known:
+            raise RemoteUnavailable(
+                f"the repository is gone from {self.url}",
+                f"this node has seen one there ({known[:8]}), now {REPO} is missing: not mounted, or emptied",
+                "bring it back; to begin a new one there on purpose, give the daemon a new state directory",
+            )
+        if record is None:
+            record = await initialise(
+                self.store, self._new.chunker, self._new.pack_target, self._rng, self._new.created_by
+            )
+        if known and known != record.repo_id:
+            raise Corrupt(
+                f"another repository is at {self.url}",
+                f"this node knew {known[:8]}, now it is {record.repo_id[:8]}",
+                "bring the right one back; to use the other on purpose, give the daemon a new state directory",
+            )
+        if not known:
+            await self._memory.note_fact(name, record.repo_id)
+        return record

@@ -1,0 +1,106 @@
+"""One repository as this node sees it: its record, its logs and histories, its packs and manifests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from syncd.clock import Chance, Clock
+from syncd.errors import NotFound
+from syncd.format.keys import REGISTRY_LOG, artifact_log, run_log
+from syncd.format.log import Register
+from syncd.format.repo import RepoRecord
+from syncd.lanes import Lane
+from syncd.model.names import ArtifactKey
+from syncd.repo.history import History
+from syncd.repo.log import Log
+from syncd.repo.manifests import Manifests
+from syncd.repo.memory import Memory
+from syncd.repo.packs import Packs
+from syncd.store.base import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """One artifact the registry knows. Its log may not exist yet when its first writer died in between."""
+
+    key: ArtifactKey
+    type: str
+
+
+class Repository:
+    """The meaning of one remote. Built once the remote's record has been read.
+
+    Args:
+        store: the remote.
+        record: its repo.json.
+        memory: where log entries seen are remembered.
+        lane: for decoding and hashing.
+    """
+
+    def __init__(self, store: Store, record: RepoRecord, memory: Memory, lane: Lane, clock: Clock, rng: Chance) -> None:
+        self.store = store
+        self.record = record
+        self.packs = Packs(store, lane)
+        self.manifests = Manifests(store, self.packs, lane)
+        self._memory = memory
+        self._clock = clock
+        self._rng = rng
+        self._logs: dict[str, Log] = {}
+        self._histories: dict[ArtifactKey, History] = {}
+
+    @property
+    def id(self) -> str:
+        """The repository's own id: what the journal's rows about it are kept under."""
+        return self.record.repo_id
+
+    def artifact_log(self, key: ArtifactKey) -> Log:
+        """Return the log of an artifact."""
+        return self._log(artifact_log(key))
+
+    def run_log(self, project: str, run: str) -> Log:
+        """Return the log of a run."""
+        return self._log(run_log(project, run))
+
+    def registry(self) -> Log:
+        """Return the log that names all artifacts."""
+        return self._log(REGISTRY_LOG)
+
+    async def history(self, key: ArtifactKey) -> History:
+        """Return the artifact's state as of now (its log is read to the end first).
+
+        Raises:
+            NotFound: no such artifact.
+        """
+        log = self.artifact_log(key)
+        slots = await log.refresh()
+        if not slots:
+            raise NotFound(f"artifact {key} does not exist", "nothing was logged under that name", "syncctl ls")
+        return self.replay(key)
+
+    def replay(self, key: ArtifactKey) -> History:
+        """Return the artifact's state as of the last read of its log, without asking the remote."""
+        history = self._histories.setdefault(key, History(key))
+        try:
+            return history.apply(self.artifact_log(key).slots)
+        except BaseException:
+            del self._histories[key]  # a half applied replay is nobody's truth
+            raise
+
+    async def artifacts(self, project: str = "") -> list[Registered]:
+        """Return the artifacts the registry names, in order; all projects when none is given."""
+        found: dict[ArtifactKey, Registered] = {}
+        for slot in await self.registry().refresh():
+            match slot.entry:
+                case Register(project=at, name=name, type=type_) if not project or at == project:
+                    key = ArtifactKey(at, name)
+                    found.setdefault(key, Registered(key, type_))
+        return [found[key] for key in sorted(found)]
+
+    def conflicts(self) -> int:
+        """Return how many races for a slot this node has lost."""
+        return sum(log.conflicts for log in self._logs.values())
+
+    def _log(self, name: str) -> Log:
+        if name not in self._logs:
+            self._logs[name] = Log(self.store, self._memory, self.id, name, self._clock, self._rng)
+        return self._logs[name]

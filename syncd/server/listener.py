@@ -1,0 +1,81 @@
+"""Accepting connections: who may come in, and how many."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+
+from syncd.server.replies import Replies
+from syncd.server.session import Session
+from syncd.service import Service
+from syncd_client.wire import messages as m
+from syncd_client.wire.codec import encode_error
+from syncd_client.wire.errors import BUSY
+
+_CREDENTIALS = struct.Struct("3i")
+_BACKLOG = 512
+
+
+class Listener:
+    """The socket's server. Peers of another uid (root aside) are told so and sent away.
+
+    Args:
+        service: what sessions speak to.
+        listening: a listening unix socket.
+        connections: clients served at once.
+    """
+
+    def __init__(self, service: Service, listening: socket.socket, connections: int) -> None:
+        self._service = service
+        self._replies = Replies(service)
+        self._listening = listening
+        self._connections = connections
+        self._sessions: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Serve until cancelled; then end every session."""
+        server = await asyncio.start_unix_server(self._serve, sock=self._listening, backlog=_BACKLOG, limit=1 << 20)
+        try:
+            async with server:
+                await server.serve_forever()
+        finally:
+            for task in list(self._sessions):
+                task.cancel()
+            if self._sessions:
+                await asyncio.wait(list(self._sessions))
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._sessions.add(task)
+        self._service.clients += 1
+        try:
+            refusal = self._refusal(writer)
+            if refusal is None:
+                await Session(self._replies, self._service, reader, writer).run()
+            else:
+                writer.write(encode_error(0, refusal))
+                writer.close()
+        except asyncio.CancelledError:
+            writer.close()  # the daemon stops; the streams' own callback would log this as an error
+        finally:
+            self._service.clients -= 1
+            self._sessions.discard(task)
+
+    def _refusal(self, writer: asyncio.StreamWriter) -> m.ErrorInfo | None:
+        uid = peer_uid(writer.get_extra_info("socket"))
+        if uid not in (os.getuid(), 0):
+            what = f"this daemon serves uid {os.getuid()}, not {uid}"
+            return m.ErrorInfo("refused", what, "files are read with the daemon's rights", "start one of your own")
+        if len(self._sessions) > self._connections:
+            return m.ErrorInfo(BUSY, f"{self._connections} clients are connected", "", "try again")
+        return None
+
+
+def peer_uid(connection: socket.socket) -> int:
+    """Return who is at the other end, as the kernel says."""
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    _, uid, _ = _CREDENTIALS.unpack(raw)
+    return int(uid)

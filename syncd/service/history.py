@@ -1,0 +1,167 @@
+"""Verbs on what the remote's logs say: resolve, list, files, verify, remove, restore."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from syncd.clock import Clock
+from syncd.download.verify import verify_directory, verify_remote
+from syncd.errors import Conflict, InvalidInput, NotFound, SyncdError
+from syncd.format.keys import use_key
+from syncd.format.log import Delete, LogEntry, Undelete
+from syncd.format.manifest import DIRECTORY, FILE, REFERENCE, SYMLINK
+from syncd.lanes import Lane
+from syncd.model.names import ArtifactKey, version_number
+from syncd.model.views import ArtifactView, FileView, VerifyView, VersionView
+from syncd.repo.history import History, Version
+from syncd.repo.repository import Repository
+
+_TYPES = {FILE: "file", SYMLINK: "symlink", DIRECTORY: "dir", REFERENCE: "reference"}
+_PAGE_LIMIT = 1000
+
+
+class HistoryVerbs:
+    """What can be asked of, and changed in, the logs.
+
+    Args:
+        repository: opens the repository; raises while the remote is away.
+        lane: for comparing directories.
+        node: this node's id, told in entries.
+        transaction: makes a fresh transaction id.
+    """
+
+    def __init__(
+        self, repository: Callable[[], Awaitable[Repository]], lane: Lane, clock: Clock, node: str,
+        transaction: Callable[[], str],
+    ) -> None:  # fmt: skip
+        self._repository = repository
+        self._lane = lane
+        self._clock = clock
+        self._node = node
+        self._transaction = transaction
+
+    async def show(self, key: ArtifactKey, ref: str) -> VersionView:
+        """Return the version that `ref` names; NotFound."""
+        history = await (await self._repository()).history(key)
+        return view(history, history.resolve(ref))
+
+    async def record_use(self, version: VersionView, run: str) -> list[str]:
+        """Note that a run uses a version, best effort; return warnings."""
+        key = ArtifactKey(version.project, version.name)
+        try:
+            await (await self._repository()).store.create(use_key(key, version.version, run), b"")
+        except Conflict:
+            return []  # noted before
+        except SyncdError as error:
+            return [f"the use of {key}:v{version.version} could not be noted: {error.what}"]
+        return []
+
+    async def artifacts(self, project: str, after: str, limit: int) -> tuple[list[ArtifactView], str]:
+        """Return a page of artifacts behind the one called "project/name", and where the next page begins."""
+        repository = await self._repository()
+        listed = [item for item in await repository.artifacts(project) if str(item.key) > after]
+        size = max(1, min(limit, _PAGE_LIMIT))
+        page = []
+        for item in listed[:size]:
+            try:
+                page.append(_artifact(await repository.history(item.key)))
+            except NotFound:
+                continue  # its first writer died between the registry and slot 0
+        return page, str(listed[size - 1].key) if len(listed) > size else ""
+
+    async def versions(self, key: ArtifactKey, deleted: bool, after: str, limit: int) -> tuple[list[VersionView], str]:
+        """Return a page of versions, newest first, below the one called `after`, and where the next page begins."""
+        history = await (await self._repository()).history(key)
+        start = version_number(after) if after else None
+        below = history.versions if start is None else history.versions[:start]
+        wanted = [version for version in reversed(below) if deleted or not version.deleted]
+        size = max(1, min(limit, _PAGE_LIMIT))
+        page = [view(history, version) for version in wanted[:size]]
+        return page, f"v{page[-1].version}" if len(wanted) > size else ""
+
+    async def files(self, key: ArtifactKey, ref: str, after: bytes, limit: int) -> tuple[list[FileView], bytes]:
+        """Return a page of a version's entries behind a path, and where the next page begins."""
+        repository = await self._repository()
+        version = (await repository.history(key)).resolve(ref)
+        manifest = await repository.manifests.read(version)
+        size = max(1, min(limit, _PAGE_LIMIT))
+        page: list[FileView] = []
+        async for entry in repository.manifests.entries(manifest, after):
+            if len(page) == size:
+                return page, page[-1].path
+            kind = _TYPES[entry.type]
+            page.append(FileView(entry.path, kind, entry.size, entry.mode, entry.digest.hex(), entry.target))
+        return page, b""
+
+    async def verify(self, key: ArtifactKey, ref: str, root: bytes) -> VerifyView:
+        """Compare a directory with a version, or with an empty `root` read and hash all the remote holds of it."""
+        repository = await self._repository()
+        history = await repository.history(key)
+        version = history.resolve(ref)
+        if root:
+            problems = await verify_directory(repository, self._lane, version, root)
+        else:
+            problems = await verify_remote(repository, version)
+        return VerifyView(view(history, version), version.files, version.size, problems)
+
+    async def remove(self, key: ArtifactKey, ref: str) -> VersionView:
+        """Mark a version deleted; its aliases go with it. NotFound."""
+        return await self._set_deleted(key, ref, True)
+
+    async def restore(self, key: ArtifactKey, ref: str) -> VersionView:
+        """Take a deletion back; `ref` must be a version number. NotFound, InvalidInput."""
+        if version_number(ref) is None:
+            raise InvalidInput(
+                f"cannot restore {key}:{ref}", "a deleted version has no aliases", "name it by number: v3"
+            )
+        return await self._set_deleted(key, ref, False)
+
+    async def _set_deleted(self, key: ArtifactKey, ref: str, deleted: bool) -> VersionView:
+        repository = await self._repository()
+        number = (await repository.history(key)).resolve(ref, deleted_too=True).number
+        txn = self._transaction()
+
+        def build(_: object, prev: bytes) -> LogEntry | None:
+            version = repository.replay(key).resolve(f"v{number}", deleted_too=True)
+            if version.deleted == deleted:
+                return None
+            kind = Delete if deleted else Undelete
+            return kind(txn=txn, prev=prev, node=self._node, at=self._clock.now(), version=number)
+
+        await repository.artifact_log(key).append(txn, build)
+        history = repository.replay(key)
+        return view(history, history.versions[number])
+
+
+def view(history: History, version: Version) -> VersionView:
+    """Return a version as a person sees it."""
+    return VersionView(
+        project=history.key.project,
+        name=history.key.name,
+        type=history.type,
+        version=version.number,
+        digest=version.digest.hex(),
+        state="DELETED" if version.deleted else "COMMITTED",
+        aliases=history.aliases_of(version.number),
+        tags=list(version.tags),
+        metadata=version.metadata,
+        description=version.description,
+        size=version.size,
+        files=version.files,
+        created=version.at,
+        run=version.run,
+        node=version.node,
+    )
+
+
+def _artifact(history: History) -> ArtifactView:
+    newest = history.newest()
+    return ArtifactView(
+        project=history.key.project,
+        name=history.key.name,
+        type=history.type,
+        versions=sum(not version.deleted for version in history.versions),
+        latest=newest.number if newest else None,
+        size=newest.size if newest else 0,
+        updated=newest.at if newest else 0.0,
+    )

@@ -1,0 +1,126 @@
+"""Verbs on jobs: show, list, wait, cancel; and how a job row looks to a person."""
+
+from __future__ import annotations
+
+import asyncio
+
+from syncd.clock import Clock
+from syncd.engine import Engine
+from syncd.errors import SyncdError, TimedOut
+from syncd.events import Bus
+from syncd.jobs.states import State
+from syncd.journal.jobs import DownloadSpec, Failure, JobRow, JobRows, UploadSpec
+from syncd.model.views import ErrorView, JobView
+
+_STUCK_TRIES = 3
+_NEEDS_A_PERSON = frozenset({"remote_refused", "corrupt"})
+_PAGE_LIMIT = 500
+
+
+class JobVerbs:
+    """What can be said about jobs.
+
+    Args:
+        rows: the journal's jobs.
+        engine: runs them.
+        bus: tells when one changes.
+    """
+
+    def __init__(self, rows: JobRows, engine: Engine, bus: Bus, clock: Clock) -> None:
+        self._rows = rows
+        self._engine = engine
+        self._bus = bus
+        self._clock = clock
+
+    async def show(self, job: str) -> JobView:
+        """Return one job; NotFound."""
+        return self.view(await self._rows.get(job))
+
+    async def page(self, open_only: bool, after: str, limit: int) -> list[JobView]:
+        """Return jobs, newest first, behind the job `after`."""
+        rows = await self._rows.page(open_only, after, max(1, min(limit, _PAGE_LIMIT)))
+        return [self.view(row) for row in rows]
+
+    async def cancel(self, job: str) -> JobView:
+        """Stop a job and let go what it holds; NotFound, Conflict."""
+        return self.view(await self._engine.cancel(job))
+
+    async def open_ids(self) -> list[str]:
+        """Return the ids of all jobs that have not ended, oldest first."""
+        return [row.job for row in await self._rows.open_jobs()]
+
+    async def wait(self, jobs: list[str], timeout: float | None) -> list[JobView]:
+        """Return the jobs once all have ended or cannot go on without a person.
+
+        Raises:
+            NotFound: one does not exist.
+            TimedOut: `timeout` seconds have passed; the jobs go on.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                return [await self._until_settled(job) for job in jobs]
+        except TimeoutError as error:
+            raise TimedOut(
+                f"not done after {timeout:g} seconds", "the work goes on in the daemon", "syncctl wait"
+            ) from error
+
+    async def _until_settled(self, job: str) -> JobView:
+        with self._bus.listen() as changes:
+            while True:
+                row = await self._rows.get(job)
+                if row.state.ended or is_stuck(row):
+                    return self.view(row)
+                while (await changes.next()).job != job:
+                    pass
+
+    def view(self, row: JobRow) -> JobView:
+        """Return a row as a person sees it, with the progress of a running job."""
+        progress = self._engine.progress(row.job)
+        result, spec = row.result, row.spec
+        ended = row.state in (State.DONE, State.COMMITTED)
+        return JobView(
+            job=row.job,
+            kind=row.kind.value,
+            state=row.state.value,
+            project=row.project,
+            name=row.name,
+            type=spec.type if isinstance(spec, UploadSpec) else "",
+            version=result.version if result else spec.version if isinstance(spec, DownloadSpec) else None,
+            new_version=result.new_version if result else True,
+            digest=result.digest.hex() if result else "",
+            bytes_total=spec.bytes,
+            bytes_done=spec.bytes if ended else min(progress.bytes_done, spec.bytes) if progress else 0,
+            bytes_stored=result.bytes_stored if result else progress.bytes_stored if progress else 0,
+            files_total=spec.files,
+            files_done=spec.files if ended else min(progress.files_done, spec.files) if progress else 0,
+            attempt=row.attempt,
+            created=row.created,
+            updated=row.updated,
+            root=spec.root if isinstance(spec, DownloadSpec) else b"",
+            warnings=list(result.warnings) if result else [],
+            error=error_view(row.error) if row.error and row.state is not State.DONE else None,
+        )
+
+
+def is_stuck(row: JobRow) -> bool:
+    """Whether whoever waits should be told now: it is tried again and again, and somebody should look."""
+    if row.state is not State.WAITING or row.error is None:
+        return False
+    return row.attempt >= _STUCK_TRIES or row.error.code in _NEEDS_A_PERSON
+
+
+def error_view(failure: Failure) -> ErrorView:
+    """Return a journalled failure as a view."""
+    return ErrorView(failure.code, failure.what, failure.why, failure.hint, failure.retry)
+
+
+def failure_error(failure: Failure) -> SyncdError:
+    """Return a journalled failure as the error it was."""
+    for kind in _all_kinds(SyncdError):
+        if kind.code == failure.code:
+            return kind(failure.what, failure.why, failure.hint)
+    return SyncdError(failure.what, failure.why, failure.hint)
+
+
+def _all_kinds(root: type[SyncdError]) -> list[type[SyncdError]]:
+    return [root, *(kind for below in root.__subclasses__() for kind in _all_kinds(below))]

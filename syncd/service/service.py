@@ -1,0 +1,266 @@
+"""The service: one object with every verb, for the socket and the page alike."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from syncd.clock import Chance, Clock, random_hex
+from syncd.engine import Engine
+from syncd.errors import Conflict, NotFound, root_cause
+from syncd.events import Bus, Listener
+from syncd.journal.core import Ledger
+from syncd.journal.jobs import JobRow, JobRows, RunFacts, UploadSpec
+from syncd.lanes import Lane
+from syncd.meter import Meter
+from syncd.model import names
+from syncd.model.views import ArtifactView, JobView, StatusView, TakenView, VersionView, WatchView
+from syncd.pin.pins import Pins
+from syncd.repo.remote import Remote
+from syncd.service.drafts import DraftVerbs
+from syncd.service.history import HistoryVerbs
+from syncd.service.jobs import JobVerbs, failure_error, is_stuck
+from syncd.watch.watcher import Watcher
+
+T = TypeVar("T")
+
+_ALIVE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the daemon knows about itself: for hello and status. Sizes in bytes, `started` display time."""
+
+    version: str
+    pid: int
+    node: str
+    started: float
+    chunker: str
+    memory_budget: int
+    project: str
+    staging: bytes
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceParts:
+    """The rooms below, as the composition root made them. `memory` tells this process's resident bytes."""
+
+    facts: Facts
+    ledger: Ledger
+    engine: Engine
+    pins: Pins
+    remote: Remote
+    watcher: Watcher
+    bus: Bus
+    meter: Meter
+    lane: Lane
+    clock: Clock
+    rng: Chance
+    draft_ttl: float
+    stop: Callable[[], None]
+    memory: Callable[[], int]
+
+
+class Service:
+    """Every verb a person could say. `drafts`, `jobs`, `history` and `watcher` hold those of their subject."""
+
+    def __init__(self, parts: ServiceParts) -> None:
+        self.facts = parts.facts
+        self.watcher = parts.watcher
+        self.bus = parts.bus
+        self._parts = parts
+        rows = JobRows(parts.ledger)
+        self._rows = rows
+        self.jobs = JobVerbs(rows, parts.engine, parts.bus, parts.clock)
+        self.drafts = DraftVerbs(
+            rows, parts.engine, parts.pins, parts.bus, parts.clock, parts.remote.url, self._transaction, parts.draft_ttl
+        )
+        self.history = HistoryVerbs(
+            parts.remote.repository, parts.lane, parts.clock, parts.facts.node, self._transaction
+        )
+        self.clients = 0
+        self.stopped = asyncio.Event()
+
+    async def use(
+        self, key: names.ArtifactKey, ref: str, type_: str, run: RunFacts | None, timeout: float | None
+    ) -> VersionView:
+        """Resolve a version and note its use; first wait for uploads of this daemon that could become it.
+
+        Raises:
+            NotFound: no such version.
+            Conflict: it has another type.
+            TimedOut: an upload it waits for takes longer than `timeout` seconds.
+            SyncdError: what such an upload failed with.
+        """
+        await self._wait_for_uploads(key, ref, timeout)
+        version = await self.history.show(key, ref)
+        if type_ and version.type != type_:
+            raise _other_type(key, version.type, type_)
+        if run is None:
+            return version
+        warnings = await self.history.record_use(version, run.id)
+        return _with_warnings(version, warnings)
+
+    async def get(self, key: names.ArtifactKey, ref: str, root: bytes) -> JobView:
+        """Start restoring a version below a directory."""
+        version = await self.history.show(key, ref)
+        return self.jobs.view(await self.drafts.get(version, ref, root))
+
+    async def status(self) -> StatusView:
+        """Return the daemon at a glance."""
+        parts, facts = self._parts, self.facts
+        open_rows = await self._rows.open_jobs()
+        usage = await parts.pins.usage()
+        states: dict[str, int] = {}
+        for row in open_rows:
+            states[row.state.value] = states.get(row.state.value, 0) + 1
+        return StatusView(
+            version=facts.version,
+            pid=facts.pid,
+            node=facts.node,
+            started=facts.started,
+            remote=parts.remote.url,
+            remote_state=parts.remote.state,
+            chunker=facts.chunker,
+            jobs=states,
+            queue_bytes=sum(self._left(row) for row in open_rows),
+            spool_bytes=usage.bytes,
+            memory_bytes=parts.memory(),
+            memory_budget=facts.memory_budget,
+            drafts=await parts.pins.draft_count(),
+            watches=len(self.watcher.views()),
+            pins=usage.files,
+            warnings=list(facts.warnings),
+        )
+
+    async def logged(self, draft: str) -> str | None:
+        """Return the job that a draft became, None while it is one."""
+        row = await self._rows.of_draft(draft)
+        return row.job if row else None
+
+    async def listed_jobs(self, limit: int) -> list[JobView]:
+        """Return the newest jobs, for the page."""
+        return await self.jobs.page(False, "", limit)
+
+    async def listed_artifacts(self, limit: int) -> list[ArtifactView]:
+        """Return artifacts of all projects, the one changed last first, for the page."""
+        page, _ = await self.history.artifacts("", "", 1000)
+        return sorted(page, key=lambda artifact: -artifact.updated)[:limit]
+
+    async def ready(self) -> bool:
+        """Whether new work is accepted: not while draining."""
+        return not self.stopped.is_set()
+
+    async def ping_journal(self) -> None:
+        """Return when the journal has answered: the watchdog asks."""
+        await self._parts.ledger.read(lambda db: db.execute("SELECT 1").fetchone())
+
+    async def busy(self) -> bool:
+        """Whether anything keeps an autostarted daemon from leaving: a client, a job, a draft or a watch."""
+        if self.clients or self.watcher.views() or await self._parts.pins.draft_count():
+            return True
+        return bool(await self._rows.open_jobs())
+
+    async def alive(self) -> bool:
+        """Whether the journal answers: what health checks and the watchdog ask (that the loop does, asking shows)."""
+        try:
+            async with asyncio.timeout(_ALIVE_SECONDS):
+                await self.ping_journal()
+        except TimeoutError:
+            return False
+        return True
+
+    def stop(self) -> None:
+        """Drain and end the daemon."""
+        self.stopped.set()
+        self._parts.stop()
+
+    @property
+    def remote_url(self) -> str:
+        """The remote's address, without credentials."""
+        return self._parts.remote.url
+
+    async def uploads_of(self, key: names.ArtifactKey) -> list[str]:
+        """Return the ids of open uploads to an artifact, oldest first."""
+        return [row.job for row in await self._rows.of_artifact(key.project, key.name)]
+
+    async def watches(self) -> list[WatchView]:
+        """Return the watches, with what became of the jobs they made."""
+        return [
+            replace(view, taken=[await self._outcome(taken) for taken in view.taken]) for view in self.watcher.views()
+        ]
+
+    async def telling(
+        self, jobs: list[str] | None, tell: Callable[[JobView], Awaitable[None]], work: Awaitable[T]
+    ) -> T:
+        """Do `work` and tell meanwhile how the jobs named (None: all) change.
+
+        A listener that is slow misses steps, not the end. A listener that fails (its client went) ends the work.
+        """
+
+        async def pump(changes: Listener) -> None:
+            async for change in changes:
+                if jobs is None or change.job in jobs:
+                    await tell(await self.jobs.show(change.job))
+
+        try:
+            with self.bus.listen() as changes:
+                async with asyncio.TaskGroup() as tasks:
+                    pumping = tasks.create_task(pump(changes))
+                    result = await work
+                    pumping.cancel()
+        except BaseExceptionGroup as group:
+            raise root_cause(group) from group
+        return result
+
+    async def _wait_for_uploads(self, key: names.ArtifactKey, ref: str, timeout: float | None) -> None:
+        waited = [row for row in await self._rows.of_artifact(key.project, key.name) if _could_become(row, ref)]
+        if not waited or await self._exists(key, ref):
+            return
+        await self.jobs.wait([row.job for row in waited], timeout)
+        last = await self._rows.get(waited[-1].job)
+        if last.error is not None and (last.state.value == "failed" or is_stuck(last)):
+            raise failure_error(last.error)
+
+    async def _exists(self, key: names.ArtifactKey, ref: str) -> bool:
+        """Whether a version number is there already: then no open upload can become it."""
+        if names.version_number(ref) is None:
+            return False
+        try:
+            await self.history.show(key, ref)
+        except NotFound:
+            return False
+        return True
+
+    async def _outcome(self, taken: TakenView) -> TakenView:
+        if not taken.job:
+            return taken
+        try:
+            job = await self.jobs.show(taken.job)
+        except NotFound:
+            return taken
+        return replace(taken, state=job.state, version=job.version)
+
+    def _left(self, row: JobRow) -> int:
+        progress = self._parts.engine.progress(row.job)
+        return max(0, row.spec.bytes - (progress.bytes_done if progress else 0))
+
+    def _transaction(self) -> str:
+        return random_hex(self._parts.rng, 16)
+
+
+def _could_become(row: JobRow, ref: str) -> bool:
+    """Whether an open upload may be what `ref` means: `latest` and version numbers always, aliases it is given."""
+    aliases = row.spec.aliases if isinstance(row.spec, UploadSpec) else ()
+    return ref == names.LATEST or names.version_number(ref) is not None or ref in aliases
+
+
+def _other_type(key: names.ArtifactKey, there: str, wanted: str) -> Conflict:
+    return Conflict(f"{key} has type '{there}', not '{wanted}'", "a name has one type for ever", f"use type '{there}'")
+
+
+def _with_warnings(version: VersionView, warnings: list[str]) -> VersionView:
+    return replace(version, warnings=warnings) if warnings else version

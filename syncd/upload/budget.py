@@ -1,0 +1,78 @@
+"""The byte budget of one upload: whoever wants to hold bytes waits until there is room."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+
+class Budget:
+    """Bytes that may be in flight at once; first come, first served.
+
+    Args:
+        limit: bytes. A request for more than that is granted when nothing else is held.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    async def take(self, size: int) -> Hold:
+        """Wait until `size` bytes fit and hold them."""
+        if self._waiting or not self._fits(size):
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.append((size, turn))
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():
+                    self._give(size)
+                raise
+        else:
+            self.used += size
+        return Hold(self, size)
+
+    def _fits(self, size: int) -> bool:
+        return self.used == 0 or self.used + size <= self.limit
+
+    def _give(self, size: int) -> None:
+        self.used -= size
+        while self._waiting:
+            wanted, turn = self._waiting[0]
+            if turn.cancelled():
+                self._waiting.popleft()
+            elif self._fits(wanted):
+                self._waiting.popleft()
+                self.used += wanted
+                turn.set_result(None)
+            else:
+                return
+
+
+class Hold:
+    """Some bytes held of a budget, by one or more keepers; given back when the last of them lets go."""
+
+    __slots__ = ("_budget", "_keepers", "size")
+
+    def __init__(self, budget: Budget, size: int) -> None:
+        self._budget = budget
+        self._keepers = 1
+        self.size = size
+
+    def keep(self) -> Hold:
+        """Add a keeper."""
+        self._keepers += 1
+        return self
+
+    def shrink(self, size: int) -> None:
+        """Hold only `size` bytes from now on; never more than before."""
+        if size < self.size:
+            self._budget._give(self.size - size)  # noqa: SLF001  the two classes are one thing
+            self.size = size
+
+    def release(self) -> None:
+        """Let go; the last keeper gives the bytes back."""
+        self._keepers -= 1
+        if self._keepers == 0:
+            self.shrink(0)

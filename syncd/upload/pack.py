@@ -1,0 +1,214 @@
+"""Third stage: leave out what is stored already, frame the rest, seal packs.
+
+Known means: in this node's journal, or in a pack of this very job that is still on its way. Entries remember where
+their chunks lie as runs of neighbouring frames; a pack's id is known once it is sealed, so until then runs point at
+the pack object.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from syncd.errors import Corrupt
+from syncd.format.codec import RAW, encode
+from syncd.format.digest import FileDigest
+from syncd.format.pack import PackBuilder
+from syncd.journal.core import Ledger
+from syncd.journal.packs import ChunkPlace, ChunkRow, known_chunks
+from syncd.journal.pins import FileRow
+from syncd.lanes import Lane
+from syncd.upload.parts import Cut, Done, FileCut, PackInFlight, PackRef, Piece, Progress, RunInFlight, UploadParams
+
+Payload = tuple[int, bytes | bytearray | memoryview]
+Seal = Callable[[PackInFlight], Awaitable[None]]
+
+
+class _OpenFile:
+    """The file that is being cut: its runs and digest so far."""
+
+    def __init__(self, file: FileRow) -> None:
+        self.file = file
+        self.digest = FileDigest()
+        self.runs: list[RunInFlight] = []
+
+    def add(self, length: int, digest: bytes, pack: PackRef, frame: int) -> None:
+        self.digest.add(length, digest)
+        last = self.runs[-1] if self.runs else None
+        if last is not None and last.pack == pack and last.first + last.count == frame:
+            last.count += 1
+        else:
+            self.runs.append(RunInFlight(pack, frame, 1))
+
+    def done(self) -> Done:
+        digest = self.digest.finish() if self.file.type == "file" else b""
+        return Done(self.file, digest, tuple(self.runs))
+
+
+class PackStage:
+    """Turns cuts into packs and finished entries.
+
+    Args:
+        ledger, repo_id: where known chunks are looked up.
+        lane: threads for compressing.
+        params: sizes.
+        nonce: 16 bytes for the packs of this job; the same for the same transaction, so that a repeated pack has the
+            same name and bytes.
+        seal: takes a full pack; returns when it may be forgotten (there is room to send it).
+        progress: is told what was read.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        repo_id: str,
+        lane: Lane,
+        params: UploadParams,
+        nonce: bytes,
+        seal: Seal,
+        progress: Progress,
+    ) -> None:
+        self._ledger = ledger
+        self._repo_id = repo_id
+        self._lane = lane
+        self._params = params
+        self._nonce = nonce
+        self._seal = seal
+        self._progress = progress
+        self._pending: dict[bytes, tuple[PackInFlight, int]] = {}
+        self._pack = PackInFlight()
+        self._builder = PackBuilder(nonce)
+        self._open: _OpenFile | None = None
+        self.reused: set[bytes] = set()
+
+    async def add(self, cut: Cut) -> list[Done]:
+        """Take a cut; return the entries that are complete with it."""
+        hashes = [p.hash for f in cut.files for p in f.pieces] + [r.hash for f in cut.files for r in f.known]
+        known = await known_chunks(self._ledger, self._repo_id, hashes) if hashes else {}
+        payloads = await self._encode_new(cut, known)
+        done = []
+        for file in cut.files:
+            finished = await self._add_file(file, known, payloads, cut)
+            if finished is not None:
+                done.append(finished)
+        cut.hold.release()
+        return done
+
+    async def add_bytes(self, data: bytes, digest: bytes) -> tuple[PackRef, int]:
+        """Store one piece that is not of a file (a manifest page); return where it lies."""
+        known = await known_chunks(self._ledger, self._repo_id, [digest])
+        place = self._find(digest, known)
+        if place is None:
+            codec, payload = await self._lane.run(encode, memoryview(data), self._params.compress)
+            place = self._frame(digest, len(data), codec, payload)
+            await self._seal_when_full()
+        return place
+
+    async def flush(self) -> None:
+        """Seal what is open, so that every pack has its id."""
+        if self._builder.count:
+            pack, self._pack = self._pack, PackInFlight()
+            builder, self._builder = self._builder, PackBuilder(self._nonce)
+            sealed = await self._lane.run(builder.seal)
+            pack.id, pack.parts, pack.size = sealed.pack, list(sealed.parts), sealed.size
+            await self._seal(pack)
+        elif self._pack.rows:
+            pack, self._pack = self._pack, PackInFlight()
+            pack.stored = True  # nothing but rows about chunks that were stored before
+            await self._seal(pack)
+
+    def forget(self, pack: PackInFlight) -> None:
+        """A pack is stored and in the journal: its chunks are found there from now on."""
+        for digest, _ in pack.chunks:
+            if self._pending.get(digest, (None, 0))[0] is pack:
+                del self._pending[digest]
+
+    async def _encode_new(self, cut: Cut, known: dict[bytes, ChunkPlace]) -> dict[bytes, Payload]:
+        fresh: dict[bytes, memoryview] = {}
+        for file in cut.files:
+            for piece in file.pieces:
+                if piece.hash not in known and piece.hash not in self._pending:
+                    fresh[piece.hash] = piece.data
+        slices = _shares(list(fresh.items()), self._lane.threads)
+        compress = self._params.compress
+        parts = await asyncio.gather(*(self._lane.run(_encode_all, part, compress) for part in slices))
+        payloads = {digest: payload for part in parts for digest, payload in part}
+        kept = sum(len(payload) for codec, payload in payloads.values() if codec == RAW)
+        if kept * 2 < cut.hold.size:  # the window is mostly known or compressed: do not keep it for a few pieces
+            payloads = {d: (c, bytes(p) if c == RAW else p) for d, (c, p) in payloads.items()}
+            cut.hold.shrink(sum(len(payload) for _, payload in payloads.values()))
+        return payloads
+
+    async def _add_file(
+        self, cut: FileCut, known: dict[bytes, ChunkPlace], payloads: dict[bytes, Payload], whole: Cut
+    ) -> Done | None:
+        if self._open is None:
+            self._open = _OpenFile(cut.file)
+        file = self._open
+        for row in cut.known:
+            place = self._find(row.hash, known)
+            if place is None:
+                raise Corrupt(
+                    f"the journal lost where a chunk of {row.name!r} lies",
+                    "its pack was found missing",
+                    "read it again",
+                )
+            file.add(row.length, row.hash, *place)
+            self._progress.read(row.length)
+        for piece in cut.pieces:
+            pack, frame = await self._place(piece, known, payloads, whole)
+            file.add(len(piece.data), piece.hash, pack, frame)
+            row = ChunkRow(cut.file.name, piece.offset, len(piece.data), piece.hash)
+            self._pack.rows.append((cut.file.pin, row))
+            self._progress.read(len(piece.data))
+            await self._seal_when_full()
+        if not cut.last:
+            return None
+        self._open = None
+        if cut.file.type == "file":
+            self._progress.file_done()
+        return file.done()
+
+    async def _place(
+        self, piece: Piece, known: dict[bytes, ChunkPlace], payloads: dict[bytes, Payload], whole: Cut
+    ) -> tuple[PackRef, int]:
+        place = self._find(piece.hash, known)
+        if place is not None:
+            return place
+        payload = payloads.get(piece.hash)
+        if payload is None:  # known when the cut was looked up, forgotten since
+            payload = await self._lane.run(encode, piece.data, self._params.compress)
+        if not self._pack.holds or self._pack.holds[-1] is not whole.hold:
+            self._pack.holds.append(whole.hold.keep())
+        return self._frame(piece.hash, len(piece.data), *payload)
+
+    def _find(self, digest: bytes, known: dict[bytes, ChunkPlace]) -> tuple[PackRef, int] | None:
+        pending = self._pending.get(digest)
+        if pending is not None:
+            return pending
+        place = known.get(digest)
+        if place is None:
+            return None
+        self.reused.add(place.pack)
+        return place.pack, place.frame
+
+    def _frame(
+        self, digest: bytes, length: int, codec: int, payload: bytes | bytearray | memoryview
+    ) -> tuple[PackRef, int]:
+        frame = self._builder.add(digest, length, codec, payload)
+        self._pack.chunks.append((digest, length))
+        self._pending[digest] = (self._pack, frame)
+        return self._pack, frame
+
+    async def _seal_when_full(self) -> None:
+        if self._builder.size >= self._params.pack_target:
+            await self.flush()
+
+
+def _encode_all(pieces: Sequence[tuple[bytes, memoryview]], compress: bool) -> list[tuple[bytes, Payload]]:
+    return [(digest, encode(data, compress)) for digest, data in pieces]
+
+
+def _shares(items: list[tuple[bytes, memoryview]], count: int) -> list[list[tuple[bytes, memoryview]]]:
+    size = max(1, -(-len(items) // max(1, count)))
+    return [items[start : start + size] for start in range(0, len(items), size)]

@@ -1,0 +1,224 @@
+"""One upload as a whole: the stages joined with bounded queues, then the manifest, then the row `prepared`.
+
+Memory: a cut waits for budget before it reads, the queue of cuts is short, and a full pack waits for a free send.
+Every failure ends the whole flow (one task group); what packs were stored by then is in the journal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from contextlib import aclosing
+
+from syncd.clock import Clock
+from syncd.errors import NotFound, RemoteUnavailable, SyncdError, root_cause
+from syncd.format.builder import Located, ManifestBuilder
+from syncd.format.chunker import Cutter
+from syncd.format.digest import hash_bytes
+from syncd.format.keys import manifest_key, pack_key
+from syncd.format.manifest import DIRECTORY, FILE, SYMLINK, Entry, encode_manifest, manifest_hash
+from syncd.journal.core import Ledger
+from syncd.journal.jobs import JobResult, JobRow, UploadSpec
+from syncd.journal.packs import (
+    ChunkRow,
+    PreparedRow,
+    StoredPack,
+    forget_packs,
+    forget_progress,
+    has_progress,
+    learn_packs,
+    packs_known,
+    prepared,
+    progress,
+    record_prepared,
+    stored_bytes,
+)  # fmt: skip
+from syncd.journal.pins import FileRow
+from syncd.lanes import Lane
+from syncd.model.names import ArtifactKey
+from syncd.pin.pins import Pins
+from syncd.repo.repository import Repository
+from syncd.upload.budget import Budget
+from syncd.upload.commit import CommitStage
+from syncd.upload.cut import CutStage
+from syncd.upload.pack import PackStage
+from syncd.upload.parts import Chunking, Cut, Done, Progress, UploadParams, pack_id
+from syncd.upload.scan import scan
+from syncd.upload.send import SendStage
+
+_CUTS_AHEAD = 3
+_CHECKS_AT_ONCE = 16
+_FOREIGN_PACKS = 4096
+_TYPES = {"file": FILE, "symlink": SYMLINK, "dir": DIRECTORY}
+
+
+class Uploads:
+    """Runs uploads. Stateless between them: what must survive is in the journal.
+
+    Args:
+        repository: where to.
+        ledger: this node's memory.
+        pins: where the promised bytes are.
+        lane: threads for reading, hashing and compressing.
+        cutter: the chunker implementation at hand.
+        params: sizes and limits of one upload.
+        clock, node: for the log entry.
+    """
+
+    def __init__(
+        self, repository: Repository, ledger: Ledger, pins: Pins, lane: Lane, cutter: Cutter, params: UploadParams,
+        clock: Clock, node: str,
+    ) -> None:  # fmt: skip
+        self._repository = repository
+        self._ledger = ledger
+        self._pins = pins
+        self._lane = lane
+        self._chunking = Chunking(cutter, repository.record.chunker)
+        self._params = params
+        self._commit = CommitStage(repository, clock, node)
+
+    async def store(self, job: JobRow, spec: UploadSpec, meter: Progress) -> list[str]:
+        """Make everything the job's commit entry refers to durable in the remote (law L1). May be repeated.
+
+        Returns:
+            Warnings for the caller.
+
+        Raises:
+            Conflict: the artifact exists with another type.
+            SourceLost: pinned bytes cannot be vouched for any more.
+            RemoteUnavailable, RemoteRefused: as the remote says; what was stored stays stored.
+        """
+        if await prepared(self._ledger, job.job) is not None:
+            return []
+        key = ArtifactKey(job.project, job.name)
+        await self._commit.check_type(key, spec.type)
+        warnings = await self._learn_newest(key)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                await self._store_all(job, spec, meter, tasks)
+        except BaseExceptionGroup as group:
+            raise root_cause(group) from group
+        return warnings
+
+    async def commit(self, job: JobRow, spec: UploadSpec) -> JobResult:
+        """Write the commit entry of a job whose bytes are stored. May be repeated until it says done."""
+        ready = await prepared(self._ledger, job.job)
+        if ready is None:
+            raise RemoteUnavailable("the journal lost what was stored", "", "it is stored again")
+        return await self._commit.commit(job, spec, ready, await stored_bytes(self._ledger, job.job))
+
+    async def _store_all(self, job: JobRow, spec: UploadSpec, meter: Progress, tasks: asyncio.TaskGroup) -> None:
+        draft = job.draft or ""
+        params = self._params
+        repo_id = self._repository.id
+        budget = Budget(params.memory)
+        nonce = hash_bytes(b"syncd pack nonce", spec.txn.encode())[:16]
+        packer = PackStage(self._ledger, repo_id, self._lane, params, nonce, lambda pack: sender.send(pack), meter)
+        sender = SendStage(
+            self._repository.store, self._ledger, repo_id, job.job, draft, params.sends, tasks, self._pins.advance,
+            packer.forget, meter,
+        )  # fmt: skip
+        resumed = await has_progress(self._ledger, draft)
+
+        async def prefix(name: bytes) -> list[ChunkRow]:
+            return await progress(self._ledger, repo_id, draft, name) if resumed else []
+
+        cutter = CutStage(self._pins.reader, prefix, self._chunking, self._lane, budget, params.window)
+        queue: asyncio.Queue[Awaitable[Cut] | None] = asyncio.Queue(_CUTS_AHEAD)
+        reading = tasks.create_task(self._read(draft, cutter, queue, tasks))
+        done: list[Done] = []
+        while (cut := await queue.get()) is not None:
+            done.extend(await packer.add(await cut))
+        await reading
+        await packer.flush()
+        ready = await self._store_manifest(job, spec, packer, done)
+        await sender.drained()
+        await self._check_reused(packer.reused, draft, job.job)
+        await record_prepared(self._ledger, job.job, ready)
+
+    async def _read(
+        self, draft: str, cutter: CutStage, queue: asyncio.Queue[Awaitable[Cut] | None], tasks: asyncio.TaskGroup
+    ) -> None:
+        async def page(after: bytes, limit: int) -> list[FileRow]:
+            return await self._pins.entries(draft, after, limit)
+
+        async for group in scan(page, self._params.window):
+            async with aclosing(cutter.cuts(group, tasks)) as cuts:
+                async for cut in cuts:
+                    await queue.put(cut)
+        await queue.put(None)
+
+    async def _store_manifest(self, job: JobRow, spec: UploadSpec, packer: PackStage, done: list[Done]) -> PreparedRow:
+        builder = ManifestBuilder(self._repository.record.pages)
+        built = [builder.add(_entry(item), _located(item)) for item in done]
+        built.append(builder.finish())
+        places = [(page, await packer.add_bytes(page.data, page.hash)) for page in built if page is not None]
+        await packer.flush()
+        for page, (pack, frame) in places:
+            builder.placed(page.hash, pack_id(pack), frame)
+        manifest = builder.manifest(job.project, job.name, spec.type, spec.txn, self._chunking.params)
+        data = encode_manifest(manifest)
+        name = manifest_key(manifest.digest, spec.txn)
+        await self._repository.store.put(name, [data])
+        return PreparedRow(
+            name, manifest_hash(data), len(data), manifest.digest, manifest.entries, manifest.files, manifest.size
+        )
+
+    async def _learn_newest(self, key: ArtifactKey) -> list[str]:
+        """Learn the chunks of the artifact's newest version, whoever logged it. Failing costs bandwidth, no more."""
+        newest = self._repository.replay(key).newest() if self._repository.artifact_log(key).slots else None
+        if newest is None:
+            return []
+        try:
+            manifest = await self._repository.manifests.read(newest)
+            packs = {ref.pack for ref in manifest.pages}
+            async for page in self._repository.manifests.pages(manifest):
+                packs.update(page.packs)
+            known = await packs_known(self._ledger, self._repository.id, sorted(packs))
+            for pack in sorted(packs - known)[:_FOREIGN_PACKS]:
+                frames = await self._repository.packs.index(pack)
+                row = StoredPack(pack, 0, tuple((frame.hash, frame.raw_length) for frame in frames))
+                await learn_packs(self._ledger, self._repository.id, [row])
+        except SyncdError as error:
+            return [f"{key}:v{newest.number} could not be read for deduplication: {error.what}"]
+        return []
+
+    async def _check_reused(self, packs: set[bytes], draft: str, job: str) -> None:
+        """Packs that were only believed to be there must be there before the commit (law L1)."""
+        room = asyncio.Semaphore(_CHECKS_AT_ONCE)
+
+        async def missing(pack: bytes) -> bytes | None:
+            async with room:
+                try:
+                    await self._repository.store.stat(pack_key(pack))
+                except NotFound:
+                    return pack
+                return None
+
+        gone = [pack for pack in await asyncio.gather(*map(missing, sorted(packs))) if pack is not None]
+        if gone:
+            await forget_packs(self._ledger, self._repository.id, gone)
+            await forget_progress(self._ledger, draft, job)
+            for pack in gone:
+                self._repository.packs.forget(pack)
+            raise RemoteUnavailable(
+                f"{len(gone)} packs this node knew are gone from the remote",
+                f"{pack_key(gone[0])} is one of them",
+                "their chunks are stored again",
+            )
+
+
+def _entry(item: Done) -> Entry:
+    file = item.file
+    return Entry(
+        path=file.name,
+        type=_TYPES[file.type],
+        mode=file.mode & 0o777,
+        size=file.size if file.type == "file" else 0,
+        digest=item.digest,
+        target=file.target,
+    )
+
+
+def _located(item: Done) -> tuple[Located, ...]:
+    return tuple(Located(pack_id(run.pack), run.first, run.count) for run in item.runs)

@@ -1,0 +1,104 @@
+"""`syncd doctor`: one line a check, each trouble with its next step."""
+
+import json
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from syncd.commands.main import run
+from syncd.format import chunker
+
+CHECKS = {
+    "python", "chunker", "loop", "open-files", "lease-break-time", "inotify", "inotify-instances", "hardlinks", "clock",
+    "settings", "state", "pin", "daemon", "remote",
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in [name for name in os.environ if name.startswith(("SYNCD_", "XDG_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SYNCD_SOCKET", str(tmp_path / "sock"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def doctor(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, dict[str, str]]]:
+    code = run(["doctor", "--json", *arguments])
+    told = json.loads(capsys.readouterr().out)
+    assert told["ok"] == (code == 0)
+    return code, {check["check"]: check for check in told["checks"]}
+
+
+def test_a_fresh_machine_is_fit_and_nothing_is_left_behind(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, found = doctor(capsys)
+    assert code == 0, found
+    assert set(found) == CHECKS
+    assert found["daemon"]["verdict"] == "warn"
+    assert "created when first used" in found["remote"]["text"]
+    assert os.listdir(home) == [".local"]
+    assert os.listdir(home / ".local/state/syncd") == []
+
+
+def test_every_trouble_comes_with_a_next_step(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, found = doctor(capsys, "--set", "pure=true", "--set", f"remote=file://{home}/none")
+    for check in found.values():
+        assert check["verdict"] == "ok" or check["hint"], check
+
+
+def test_a_remote_with_a_repository_is_raced_and_named(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(["init", f"file://{home}/bucket", "-q"])
+    code, found = doctor(capsys)
+    assert code == 0
+    assert "one won each time" in found["remote"]["text"]
+    assert [file.name for file in (home / "bucket").rglob("*") if file.is_file()] == ["repo.json"]
+
+
+def test_a_remote_that_is_missing_fails_with_1(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, found = doctor(capsys, "--set", f"remote=file://{home}/none")
+    assert code == 1
+    assert found["remote"]["verdict"] == "fail"
+
+
+def test_a_state_directory_that_cannot_be_written_fails(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home / "file").write_text("")
+    code, found = doctor(capsys, "--set", f"state_dir={home}/file/state")
+    assert code == 1
+    assert found["state"]["verdict"] == "fail"
+    assert "SYNCD_STATE_DIR" in found["state"]["hint"]
+
+
+def test_the_pure_chunker_is_said_loudly_with_the_apt_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pure = chunker.load(True)
+    monkeypatch.setattr(chunker, "load", lambda wanted=False: pure)
+    _, found = doctor(capsys)
+    assert found["chunker"]["verdict"] == "warn"
+    assert "apt-get install gcc python3-dev" in found["chunker"]["hint"]
+
+
+def test_a_misspelt_name_in_the_environment_is_found(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SYNCD_PROJET", "x")
+    _, found = doctor(capsys)
+    assert found["environment"]["hint"] == "did you mean SYNCD_PROJECT?"
+
+
+def test_a_socket_where_something_else_answers_fails(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket(socket.AF_UNIX) as stranger:
+        stranger.bind(str(home / "sock"))
+        code, found = doctor(capsys)  # bound, but nobody listens
+    assert code == 0
+    assert found["daemon"]["verdict"] == "warn"
+
+
+def test_quiet_shows_only_what_is_not_well(capsys: pytest.CaptureFixture[str]) -> None:
+    run(["doctor", "-q"])
+    shown = capsys.readouterr().out
+    assert "daemon" in shown
+    assert "python" not in shown.split("daemon")[0].splitlines()[0]
