@@ -11,8 +11,10 @@ import importlib.util
 import os
 import socket as sockets
 import sys
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from syncd_client import errors, paths
@@ -29,6 +31,7 @@ START_AGAIN = 1.0
 _ABSOLUTE = ("SYNCD_CONFIG", "SYNCD_STATE_DIR", "SYNCD_CACHE_DIR")
 
 _children: list[subprocess.Popen[bytes]] = []
+_turn = threading.Lock()
 
 
 def allowed() -> bool:
@@ -42,6 +45,13 @@ def start_and_connect(path: bytes, connect: Callable[[bytes], sockets.socket]) -
     Raises:
         DaemonUnavailable: none is installed, it ended at once (with the last line of its log), or 20 s went by.
     """
+    with _turn:  # threads of one process need not start one each
+        with suppress(FileNotFoundError, ConnectionRefusedError):
+            return connect(path)
+        return _start_and_connect(path, connect)
+
+
+def _start_and_connect(path: bytes, connect: Callable[[bytes], sockets.socket]) -> sockets.socket:
     command, environment = _command(path)
     log = _log_path()
     child = _start(command, environment, log)
@@ -159,3 +169,11 @@ def _let_go() -> None:
     for child in _children:
         if child.poll() is None:
             child.returncode = 0  # it is meant to live on: no warning about a child left behind
+
+
+def _forked() -> None:
+    global _turn  # noqa: PLW0603 - a thread that held it does not live in the child
+    _turn = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forked)

@@ -22,7 +22,6 @@ from syncd.journal.memory import JournalMemory
 from syncd.lanes import Lane, new_lock
 from syncd.meter import Meter
 from syncd.model.names import ArtifactKey
-from syncd.pin import leases
 from syncd.pin.params import PinLanes, PinParams
 from syncd.pin.pins import Pins
 from syncd.repo.remote import NewRepository, Remote
@@ -35,6 +34,7 @@ from syncd.store.open import LimitParams, StoreParts, open_store, parse_remote
 from syncd.store.retry import RetryParams
 from syncd.upload.parts import UploadParams
 from syncd.upload.run import Uploads
+from syncd.watch.proof import kernel_prober
 from syncd.watch.taking import Taker, Taking
 from syncd.watch.watcher import Watcher, WatchParams
 
@@ -118,8 +118,8 @@ async def compose(settings: Settings, stop: Callable[[], None], seams: Seams) ->
             EngineParams(uploads=UPLOADS_AT_ONCE), ledger, flows, pins, discard_download, bus, clock, rng, remote.say
         )
         watcher = Watcher(
-            WatchParams(full=settings.watch.scan), ledger, lanes.watch, clock, leases.probe,
-            Taker(pins, lambda draft: service.logged(draft), lambda taking: _log_taking(service, taking)),
+            WatchParams(full=settings.watch.scan), ledger, lanes.watch, clock, kernel_prober,
+            Taker(pins, lambda draft: service.logged(draft), lambda taking: _log_taking(service, taking)),  # noqa: PLW0108  service is made below
         )  # fmt: skip
         service = Service(
             ServiceParts(
@@ -188,7 +188,7 @@ async def _log_taking(service: Service, taking: Taking) -> str:
 
 
 def chunker_params(chosen: ChunkerSettings) -> Params:
-    """Return the cut parameters of new repositories: the defaults, changed where the settings say so. Sizes in bytes."""
+    """Return how new repositories cut: the defaults, changed where the settings say so. Sizes in bytes."""
     return Params(
         DEFAULT.id, chosen.minimum or DEFAULT.minimum, chosen.average or DEFAULT.average,
         chosen.maximum or DEFAULT.maximum,

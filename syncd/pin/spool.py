@@ -117,7 +117,9 @@ class Yard:
     def _find(self, mount: int, directory: bytes) -> Spool | None:
         for top in self._candidates(mount, directory):
             with suppress(OSError):  # not ours to write, read-only, or somebody else's: the next lower one
-                return self._make(os.path.join(top, PREFIX + b"%d" % os.geteuid(), self._id))
+                path = os.path.join(top, PREFIX + b"%d" % os.geteuid(), self._id)
+                # One taken up at the start holds what an earlier life promised: it must not be made anew, and swept.
+                return self.by_path.get(path) or self._make(path)
         return None
 
     def _candidates(self, mount: int, directory: bytes) -> Iterator[bytes]:
@@ -135,8 +137,8 @@ class Yard:
     def _make(self, path: bytes) -> Spool:
         """Make a spool's two directories, or accept them when they are ours alone.
 
-        The journal knows no pin in it, so what is there from an earlier life is garbage (a power cut took the rows). What
-        bears this life's nonce was put there by another lane just now.
+        The journal knows no pin in it, so what is there from an earlier life is garbage (a power cut took the rows).
+        What bears this life's nonce was put there by another lane just now.
         """
         for directory in (os.path.dirname(path), path):
             self._disk.make_directory(directory)

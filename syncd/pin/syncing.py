@@ -1,7 +1,7 @@
 """Making pinned bytes durable in the background, so that a power cut later costs nothing.
 
-fdatasync of the file, fsync of the spool's directory, then `synced` in the journal. Until then another boot id means the
-pin is lost. A failure leaves it unsynced: that is the truth, and the next start tries again.
+fdatasync of the file, fsync of the spool's directory, then `synced` in the journal. Until then another boot id means
+the pin is lost. A failure leaves it unsynced: that is the truth, and the next start tries again.
 """
 
 from __future__ import annotations

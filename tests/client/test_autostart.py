@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
@@ -97,6 +98,14 @@ def test_eight_clients_at_once_get_one_daemon(install, tmp_path):
     answers = {client.communicate(timeout=60)[0] for client in clients}
     assert [client.returncode for client in clients] == [0] * 8
     assert len(answers) == 1
+
+
+def test_threads_of_one_process_start_one_daemon(install, tmp_path):
+    install(DAEMON)
+    with Connection(autostart=True) as connection, ThreadPoolExecutor(8) as threads:
+        pids = set(threads.map(lambda _: connection.call(m.Ping()).pid, range(8)))
+    assert len(pids) == 1
+    assert len(list((tmp_path / "state").glob("started-*"))) == 1
 
 
 def test_a_daemon_that_fails_is_quoted_at_once(install):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import resource
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from syncd_client.wire.messages import (
     JobInfo,
     ListFiles,
     Log,
+    Message,
     Receipt,
     Show,
     Status,
@@ -132,7 +134,7 @@ def test_no_daemon_is_exit_code_5(
     assert "no syncd daemon answers" in capsys.readouterr().err
 
 
-def test_it_starts_without_heavy_imports_in_less_than_100_ms(daemon: AnsweringSocket) -> None:
+def test_it_runs_without_heavy_imports(daemon: AnsweringSocket) -> None:
     heavy = "'asyncio', 'uuid', 'subprocess', 'tempfile', 'logging', 'urllib.request', 'concurrent.futures', 'syncd'"
     script = (
         "import sys; from syncd_client.cli.main import main; code = main(sys.argv[1:]);"
@@ -142,15 +144,22 @@ def test_it_starts_without_heavy_imports_in_less_than_100_ms(daemon: AnsweringSo
     argv = [sys.executable, "-c", script, "show", "data", "-q", "--socket", daemon.path]
     done = subprocess.run(argv, env=environment(), capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "[]")
-    bare, ours = (min(_processor_time(code) for _ in range(5)) for code in ("pass", "import syncd_client.cli.console"))
-    assert ours - bare < 0.1
+
+
+def test_it_starts_in_less_than_100_ms_of_a_quiet_machine() -> None:
+    """Said in starts of the bare interpreter (9 ms where ours takes 80), for a busy machine slows both alike."""
+    bare, ours = [], []
+    for _ in range(7):
+        bare.append(_processor_time("pass"))
+        ours.append(_processor_time("import syncd_client.cli.parser as p, syncd_client.cli.console; p.build()"))
+    assert min(ours) < 14 * min(bare)
 
 
 def _processor_time(code: str) -> float:
-    before = os.times()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, "-c", code], env=environment(), check=True, timeout=60)
-    after = os.times()
-    return after.children_user + after.children_system - before.children_user - before.children_system
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def test_ctrl_c_leaves_with_130_and_says_that_the_job_goes_on(daemon: AnsweringSocket, tmp_path: Path) -> None:
@@ -166,6 +175,32 @@ def test_ctrl_c_leaves_with_130_and_says_that_the_job_goes_on(daemon: AnsweringS
     assert "job j1 goes on" in err
     assert "syncctl wait j1" in err
     assert json.loads(out)["error"]["code"] == "interrupted"
+
+
+def test_ctrl_c_names_the_jobs_that_were_heard_of(daemon: AnsweringSocket) -> None:
+    def slow(request: Any, say: Any) -> Message:
+        for job in "abcde":
+            say(replace(JOB, job=job))
+        say(replace(JOB, job="a", state="done"))
+        say(replace(JOB, job="e", state="waiting", error=ErrorInfo("remote_unavailable", "no answer")))
+        return daemon.never()
+
+    daemon.on(Wait, slow)
+    argv = command("wait", "--socket", daemon.path)
+    with subprocess.Popen(argv, env=environment(), text=True, stderr=subprocess.PIPE) as child:
+        assert child.stderr is not None
+        assert "no answer" in child.stderr.readline()  # by now it has heard of all of them
+        child.send_signal(signal.SIGINT)
+        err = child.communicate(timeout=30)[1]
+    assert "job b c d ... goes on" in err
+
+
+def test_output_that_cannot_be_written_is_said(daemon: AnsweringSocket) -> None:
+    daemon.on(Show, VersionInfo("p", "data", "dataset", 0, "ab"))
+    with open("/dev/full", "wb") as full:
+        argv = command("show", "data", "--socket", daemon.path)
+        done = subprocess.run(argv, env=environment(), stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (1, "syncctl: the answer cannot be printed\nNo space left on device\n")
 
 
 def test_a_reader_that_has_enough_ends_it_without_a_traceback(daemon: AnsweringSocket) -> None:

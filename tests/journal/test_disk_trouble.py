@@ -15,6 +15,7 @@ import pytest
 
 from syncd.journal.core import open_journal
 from syncd.lanes import Lane
+from tests.kit.confined import run_confined
 
 ROOT = Path(__file__).parents[2]
 
@@ -134,6 +135,15 @@ def test_a_full_disk_is_a_typed_error_and_writes_work_again_with_space(tmp_path:
 def test_a_read_only_disk_is_a_typed_error_and_opens_again_when_writable(tmp_path: Path) -> None:
     done = in_small_tmpfs(READ_ONLY, tmp_path)
     assert (done.stdout, done.stderr) == ("as promised\n", "")
+
+
+def test_a_directory_that_may_not_be_written_is_a_typed_error(tmp_path: Path) -> None:
+    act = (
+        "os.chmod(sys.argv[1], 0o500)\nasync def main(path, lane):\n    await expect(lambda: open_journal(path, lane))"
+    )
+    place = tmp_path / "state"
+    place.mkdir()
+    assert run_confined(f"{PRELUDE}\n{act}\nrun(main)\nprint('as promised')", mount=str(place)) == "as promised\n"
 
 
 def test_a_durable_transaction_syncs_and_an_ordered_one_does_not(tmp_path: Path) -> None:

@@ -42,11 +42,12 @@ class AnsweringSocket:
     def hang(self, verb: type[Request]) -> None:
         """Take `verb` and say nothing."""
 
-        def never(request: Request, say: Say) -> Message:
-            self.waiting.set()
-            raise _NoAnswer
+        self.on(verb, lambda request, say: self.never())
 
-        self.on(verb, never)
+    def never(self) -> Message:
+        """Leave the request that is being answered without an answer."""
+        self.waiting.set()
+        raise _NoAnswer
 
     def of(self, verb: type[Request]) -> list[Request]:
         """Return the requests of one verb."""

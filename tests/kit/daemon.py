@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from syncd_client.connection import Connection
+from syncd_client.errors import Error
 from syncd_client.wire import messages as m
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -97,7 +98,7 @@ class Daemon:
             assert self.process.poll() is None, f"the daemon ended: {self.log_text()}"
             try:
                 self.call(m.Ping())
-            except Exception:
+            except Error:
                 return False
             return True
 
@@ -214,7 +215,7 @@ def running_daemon(
     """A daemon with its state below `home`, ended when the context is left.
 
     Args:
-        remote: a directory that other daemons share; None: the daemon's own default. Made when missing, with `syncd init`.
+        remote: a directory that other daemons share, made with `syncd init` when missing; None: the daemon's own.
         settings: SYNCD_* names and values.
     """
     daemon = Daemon(home, remote, settings or {}, entry)

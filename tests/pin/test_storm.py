@@ -12,9 +12,10 @@ SCRIPT = Path(__file__).with_name("storm.py")
 
 def storm(top: Path, count: int, signal_limit: int = 0) -> None:
     paths = os.pathsep.join(path for path in sys.path if path)
+    command = [sys.executable, SCRIPT, top, str(count), str(signal_limit)]
     done = subprocess.run(
-        [sys.executable, SCRIPT, top, str(count), str(signal_limit), paths], capture_output=True, text=True, timeout=110
-    )
+        command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, timeout=110
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.strip() == str(count)
 

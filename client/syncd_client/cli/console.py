@@ -17,6 +17,9 @@ from syncd_client.wire.messages import ListArtifacts, ListFiles, ListJobs, ListV
 
 Listing = TypeVar("Listing", ListArtifacts, ListFiles, ListJobs, ListVersions)
 
+_NAMED = 3
+"""How many of the jobs that go on are named to somebody who leaves."""
+
 
 class Console:
     """One run of `syncctl`.
@@ -32,7 +35,7 @@ class Console:
         self.quiet = quiet
         self._socket = socket
         self._connection: Connection | None = None
-        self._going_on: list[str] = []
+        self._going_on: dict[str, None] = {}
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
@@ -68,8 +71,12 @@ class Console:
         return bar
 
     def goes_on(self, *jobs: str) -> None:
-        """Remember what the daemon goes on with when we are interrupted from here on."""
-        self._going_on = list(jobs)
+        """Remember what the daemon goes on with when we are interrupted."""
+        self._going_on.update(dict.fromkeys(jobs))
+
+    def is_over(self, job: str) -> None:
+        """Forget a job that has ended."""
+        self._going_on.pop(job, None)
 
     # --- printing -----------------------------------------------------------------------------------------
 
@@ -107,10 +114,13 @@ class Console:
 
     def interrupted(self) -> None:
         """Say that we leave, and what the daemon goes on with."""
-        jobs = " ".join(self._going_on)
-        what = f"interrupted; job {jobs} goes on in the daemon" if jobs else "interrupted"
-        hint = f"`syncctl wait {jobs}` waits for it, `syncctl cancel {self._going_on[0]}` stops it" if jobs else ""
+        jobs = list(self._going_on)
+        what, hint = "interrupted", ""
+        if jobs:
+            names = " ".join(jobs[:_NAMED]) + (" ..." if len(jobs) > _NAMED else "")
+            what = f"interrupted; job {names} goes on in the daemon"
+            hint = f"`syncctl wait {names}` waits for it, `syncctl cancel {jobs[0]}` stops it"
         print("\n".join(line for line in (f"\nsyncctl: {what}", hint) if line), file=sys.stderr)
         if self.json:
             body = {"code": "interrupted", "what": what, "why": "", "hint": hint, "retry": True, "exit": 130}
-            print(json.dumps({"error": body, "jobs": self._going_on}))
+            print(json.dumps({"error": body, "jobs": jobs}))

@@ -28,10 +28,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(end.code or 0)
     try:
         return _run(args)
-    except BrokenPipeError:
-        # Whoever read our output has enough; the interpreter must not try to flush it once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    except KeyboardInterrupt:  # so early that nothing was asked yet
+        return 130
+    except BrokenPipeError:  # whoever read our output has enough
+        return _without_output()
+    except OSError as error:
+        print(f"syncctl: the answer cannot be printed\n{error.strerror or error}", file=sys.stderr)
+        return _without_output()
+
+
+def _without_output() -> int:
+    """Keep the interpreter from flushing once more what nobody takes."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
 
 
 def _run(args: Namespace) -> int:

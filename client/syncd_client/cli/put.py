@@ -59,7 +59,7 @@ def tell(console: Console, job: JobInfo) -> None:
     """Print what an upload became."""
     for warning in job.warnings:
         console.warn(f"note: {render.one_line(warning)}")
-    if not job.new_version:
+    if not job.new_version and not job.warnings:  # the daemon's warning says the same, and more
         console.say("identical content is there already: no new version")
     console.answer(render.full_name("", job.name, job.version))
 

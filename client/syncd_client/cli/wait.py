@@ -10,6 +10,8 @@ from syncd_client.cli.console import Console
 from syncd_client.progress import Progress
 from syncd_client.wire.messages import JobInfo, Wait, Waited
 
+_ENDED = ("done", "failed", "cancelled")
+
 
 def wait(args: Namespace, console: Console) -> int:
     """Wait for jobs; 3 when some of several failed, else the exit code of what failed first."""
@@ -57,6 +59,10 @@ class Listener:
 
     def hear(self, job: JobInfo) -> None:
         """Take in one event."""
+        if job.state in _ENDED:
+            self._console.is_over(job.job)
+        else:
+            self._console.goes_on(job.job)
         if job.state == "waiting" and job.error is not None and (job.job, job.error.what) not in self._told:
             self._told.add((job.job, job.error.what))
             self._progress.close()
