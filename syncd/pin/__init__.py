@@ -23,14 +23,14 @@ The order of a pin:
     a crash after   leaves                                          cleaned by
     3               nothing: the kernel drops the lease             -
     4, 5            a file in the spool without a row               the sweep at the next start
-    6               a pin in a draft whose client may be gone       the client goes on, or the draft is dropped when idle
+    6               a pin in a draft whose client may be gone       the client goes on, or the idle draft is dropped
     a rescue        see rescue.py                                   the sweep; a loss is found by comparing at the start
     a release       files without rows (rows go first)              the sweep at the next start
 
 Gaps that remain, told in receipts: the daemon is dead while a leased file is rewritten in place; power is lost before a
-pinned file was synced. Then the job fails loudly. One gap is not seen: on tmpfs, while the daemon is dead, a writer
-through a memory map changes bytes without size or mtime. Nor are two writers seen who share a file opened for writing
-before the pin and write through a map while it is being copied.
+pinned file was synced. Then the job fails loudly. Not seen, hence told too: on tmpfs, while the daemon is dead, a
+writer through a memory map may change bytes without size or mtime; and a writer who has a file mapped, open from before
+the pin, while it is being copied.
 
 Spools are made by the daemon's own uid in `.syncd-spool-<uid>/<id of this journal>`; files in them are only read.
 Rooms above use `Pins`; `mask_signals` is the first line of main.

@@ -94,6 +94,8 @@ class Adder:
         try:
             await holdings.lanes.pin.run(batch.run, ground.survey.found)
             try:
+                for held in batch.held:
+                    held.told = True
                 rows = [pin.row(holdings.boot) for pin in batch.pins]
                 added = await journal.add(
                     holdings.ledger, terms.draft, self._clock.now(), rows, batch.files, overwrite
@@ -101,7 +103,7 @@ class Adder:
             except BaseException:
                 await holdings.lanes.pin.run(batch.undo)
                 raise
-            leased = {held.pin.pin: held.refuge for held in batch.held}
+            leased = {one.pin.pin: one.refuge for one in batch.held if one.pin.place.way == "lease"}
             for pin in batch.pins:
                 holdings.keep(pin, leased.get(pin.pin))
         finally:

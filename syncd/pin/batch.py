@@ -14,11 +14,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from syncd.disk import Disk, disk_error
-from syncd.errors import Conflict
 from syncd.journal.pins import FileRow
 from syncd.model.names import printable
 from syncd.pin import filesystems, leases
-from syncd.pin.copying import Copier, changing
+from syncd.pin.copying import Copier, changing, open_for_writing
 from syncd.pin.leases import Answer, Held, LeaseTable
 from syncd.pin.place import Pin, Place
 from syncd.pin.sources import open_source, require_regular, require_same, source_error
@@ -32,6 +31,7 @@ OPEN_ELSEWHERE = "open for writing elsewhere when added: copied as it stood, a w
 NOT_LINKED = "could not be linked into a spool: copied"
 NO_LEASE = "on a file system without trusted leases, or of another owner: copied"
 TOO_MANY = "more files than descriptors to guard them: copied"
+IN_MEMORY = "in memory: lost with the machine; while the daemon is dead a writer through a memory map is not seen"
 TOO_LARGE = "too large to be saved while a writer waits: copied"
 
 
@@ -98,9 +98,8 @@ class Batch:
     def undo(self) -> None:
         """Let everything go again: leases, links, copies."""
         for held in self.held:
-            if self.table.let_go(held.pin.pin) is None:
-                continue
-        for path in self._made:
+            self.table.let_go(held.pin.pin)
+        for path in self._made.union(pin.place.path for pin in self.pins if pin.place.way != "none"):
             with suppress(OSError):
                 self.disk.remove(path)
         self.pins.clear()
@@ -126,13 +125,13 @@ class Batch:
         """Choose a way and go it; return whether the descriptor now belongs to a lease."""
         grant = self.grants[entry.mount]
         able = filesystems.of_fd(fd)
-        if self.terms.closed_only and able.lease:
-            self._require_closed(fd, entry)
         if able.reflink and grant.leases and self._clone(entry, fd, grant.home):
             return False
         why, held = self._lease(entry, fd, grant, able)
         if held:
             return True
+        if why == OPEN_ELSEWHERE and self.terms.closed_only:
+            raise open_for_writing(entry.path)
         self._note(why, entry.path)
         self._copy(entry, fd, grant.refuge, able.lease and why != OPEN_ELSEWHERE)
         return False
@@ -161,6 +160,8 @@ class Batch:
         held = Held(fd, pin, grant.refuge)
         self.held.append(held)
         self.table.add(held)
+        if not able.local_disk:
+            self._note(IN_MEMORY, entry.path)
         return "", True
 
     def _link(self, fd: int, target: bytes, facts: os.stat_result) -> bool:
@@ -177,6 +178,8 @@ class Batch:
         return True
 
     def _clone(self, entry: Found, fd: int, spool: Spool) -> bool:
+        if self.terms.closed_only and leases.probe(fd):
+            raise open_for_writing(entry.path)
         target = os.path.join(spool.path, self.name())
         try:
             self.disk.clone(fd, target)
@@ -195,7 +198,7 @@ class Batch:
     def _copy(self, entry: Found, fd: int, spool: Spool, leasable: bool) -> None:
         target = os.path.join(spool.path, self.name())
         try:
-            facts = self.copier.copy(fd, target, entry.path, leasable)
+            facts = self.copier.copy(fd, target, entry.path, leasable, self.terms.closed_only)
         except OSError as error:
             raise disk_error(error, f"cannot copy {printable(entry.path)} into the spool", spool.path) from error
         self._made.add(target)
@@ -248,9 +251,8 @@ class Batch:
             able = leasable.get(entry.mount)
             if able is None:
                 able = leasable[entry.mount] = filesystems.of_fd(fd).lease
-            if self.terms.closed_only and able:
-                self._require_closed(fd, entry)
-            facts, data = self.copier.read(fd, entry.path, max(self.terms.copy_limit, entry.size), able)
+            limit = max(self.terms.copy_limit, entry.size)
+            facts, data = self.copier.read(fd, entry.path, limit, able, self.terms.closed_only)
             self._check(facts, entry)
         except OSError as error:
             raise source_error(error, entry.path) from error
@@ -265,14 +267,6 @@ class Batch:
         require_regular(facts, entry.path)
         if self.terms.identity is not None:
             require_same(facts, entry.path, *self.terms.identity)
-
-    def _require_closed(self, fd: int, entry: Found) -> None:
-        if leases.probe(fd):
-            raise Conflict(
-                f"{printable(entry.path)} is open for writing",
-                "only finished files were asked for",
-                "wait for its writer to close it",
-            )
 
     def _stand(self, entry: Found, facts: os.stat_result, place: Place) -> Pin:
         identity = (facts.st_dev, facts.st_ino, facts.st_mtime_ns)

@@ -32,15 +32,15 @@ class Copier:
         self._disk = disk
         self._clock = clock
 
-    def copy(self, fd: int, target: bytes, source: bytes, leasable: bool) -> os.stat_result:
+    def copy(self, fd: int, target: bytes, source: bytes, leasable: bool, closed_only: bool = False) -> os.stat_result:
         """Copy an open file to `target` (new); return what it looked like at that moment.
 
         Raises:
-            Conflict: it changes all the time.
+            Conflict: it changes all the time; or somebody has it open for writing and `closed_only` forbids that.
             OSError: of reading or writing; no half copy is left.
         """
         for _ in range(TRIES):
-            leased = leasable and leases.take(fd) is leases.Answer.GRANTED
+            leased = leasable and _guard(fd, source, closed_only)
             still = False
             try:
                 before = os.fstat(fd) if leased else self._settled(fd)
@@ -54,10 +54,12 @@ class Copier:
             self._disk.remove(target)
         raise changing(source)
 
-    def read(self, fd: int, source: bytes, limit: int, leasable: bool) -> tuple[os.stat_result, bytes]:
+    def read(
+        self, fd: int, source: bytes, limit: int, leasable: bool, closed_only: bool = False
+    ) -> tuple[os.stat_result, bytes]:
         """Read a small open file whole; return what it looked like and its bytes. Raises Conflict, OSError."""
         for _ in range(TRIES):
-            leased = leasable and leases.take(fd) is leases.Answer.GRANTED
+            leased = leasable and _guard(fd, source, closed_only)
             still = False
             try:
                 before = os.fstat(fd) if leased else self._settled(fd)
@@ -79,6 +81,22 @@ class Copier:
         select.select((), (), (), TICK)  # this thread of the lane alone; the loop's Clock cannot be waited for here
         again = os.fstat(fd)
         return again if same_content(facts, again) else None
+
+
+def _guard(fd: int, source: bytes, closed_only: bool) -> bool:
+    answer = leases.take(fd)
+    if closed_only and answer is leases.Answer.WRITER:
+        raise open_for_writing(source)
+    return answer is leases.Answer.GRANTED
+
+
+def open_for_writing(source: bytes) -> Conflict:
+    """Return the error for a file that is not finished, where only finished ones were asked for."""
+    return Conflict(
+        f"{printable(source)} is open for writing",
+        "only finished files were asked for",
+        "wait for its writer to close it",
+    )
 
 
 def changing(source: bytes) -> Conflict:

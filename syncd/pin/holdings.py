@@ -39,6 +39,7 @@ class Holdings:
         self.changed = asyncio.Event()  # set when an add has ended: its pins are here, or will never be
         self._drafts: dict[str, set[int]] = {}
         self._places: Counter[bytes] = Counter()
+        self._spools: Counter[bytes] = Counter()  # pins per spool directory
         self._promises: dict[int, tuple[Spool, int]] = {}
         self._busy = 0
         self._tidying = asyncio.Lock()
@@ -51,15 +52,19 @@ class Holdings:
     async def end(self) -> None:
         """Announce that they have, and remove spools that stayed empty."""
         self._busy -= 1
+        self.announce()
+        await self.tidy()
+
+    def announce(self) -> None:
+        """Wake whoever waits for pins to be known."""
         self.changed.set()
         self.changed.clear()
-        await self.tidy()
 
     def keep(self, pin: Pin, refuge: Spool | None) -> None:
         """Take a pin in; `refuge` is where room for its rescue was promised, if it is guarded by a lease."""
         self.pins[pin.pin] = pin
         self._drafts.setdefault(pin.draft, set()).add(pin.pin)
-        self._places[pin.place.path] += 1
+        self._enter(pin.place.path)
         if pin.place.way != "none":
             self.budget.pinned += pin.size
         if refuge is not None:
@@ -67,9 +72,14 @@ class Holdings:
             self.budget.promise(refuge, pin.size)
 
     def rescued(self, pin: Pin, old: bytes) -> None:
-        """Note that a pin has left the place `old` for a copy of its own: the promised room is used."""
+        """Note that a pin has left the place `old` for a copy of its own: the promised room is used.
+
+        A pin that is still being made is not known yet; `keep` will see its new place.
+        """
+        if pin.pin not in self.pins:
+            return
         self._leave(old)
-        self._places[pin.place.path] += 1
+        self._enter(pin.place.path)
         self._fulfil(pin.pin)
 
     def in_draft(self, draft: str) -> list[int]:
@@ -110,8 +120,9 @@ class Holdings:
 
     async def tidy(self) -> None:
         """Remove spools that hold nothing, unless somebody is about to use one."""
-        used = {os.path.dirname(place) for place in self._places}
-        used.update(spool.path for spool, _ in self._promises.values())
+        if self._busy or all(path in self._spools for path in self.yard.by_path):
+            return
+        used = {*self._spools, *(spool.path for spool, _ in self._promises.values())}
         async with self._tidying:
             empty = [path for path in self.yard.by_path if path not in used]
             if self._busy or not empty:
@@ -132,7 +143,15 @@ class Holdings:
     def _remove_spools(self, paths: list[bytes]) -> list[bytes]:
         return [path for path in paths if self.yard.remove(path)]
 
+    def _enter(self, place: bytes) -> None:
+        self._places[place] += 1
+        self._spools[os.path.dirname(place)] += 1
+
     def _leave(self, place: bytes) -> bool:
+        spool = os.path.dirname(place)
+        self._spools[spool] -= 1
+        if not self._spools[spool]:
+            del self._spools[spool]
         self._places[place] -= 1
         if self._places[place] > 0:
             return False

@@ -109,13 +109,15 @@ def raise_descriptor_limit(share: float) -> int:
 class Held:
     """One lease in force: its descriptor and pin; `refuge` has room promised for a rescue.
 
-    `broken_at` is when a waiting writer was noticed (monotonic).
+    `broken_at` is when a waiting writer was noticed (monotonic). `told`: the pin's row is written or being
+    written, so a new place has to be journalled.
     """
 
     fd: int
     pin: Pin
     refuge: Spool
     broken_at: float | None = None
+    told: bool = False
 
 
 class LeaseTable:

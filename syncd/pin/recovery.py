@@ -66,6 +66,7 @@ class Recovery:
         for pin in findings.pins:
             held = findings.held.get(pin.pin)
             holdings.keep(pin, held.refuge if held else None)
+        holdings.announce()
         await holdings.lanes.pin.run(self._sweep)
         return findings
 
@@ -135,7 +136,7 @@ class Recovery:
             return CHANGED
         spool = self._holdings.yard.spool_of(pin.place.path)
         if answer is Answer.GRANTED and spool is not None:
-            held = Held(fd, pin, self._holdings.yard.refuge(spool))
+            held = Held(fd, pin, self._holdings.yard.refuge(spool), told=True)
             findings.held[pin.pin] = held
             self._holdings.table.add(held)
             return ""

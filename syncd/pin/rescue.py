@@ -72,23 +72,34 @@ class Rescuer:
 
     async def _rescue(self, group: list[Held]) -> None:
         holdings = self._holdings
-        await holdings.begin()
-        try:
-            outcomes = await holdings.lanes.rescue.run(self._save_all, group)  # 1, 2
-            for outcome in outcomes:
-                await self._journalled(outcome.held)
-            saved = [outcome for outcome in outcomes if outcome.place]
+        outcomes = await holdings.lanes.rescue.run(self._save_all, group)  # 1, 2
+        # Pins still being made: their rows will tell the new place, so their writers need not wait for rows.
+        early = [one for one in outcomes if not one.held.told]
+        await self._finish(early)
+        rest = [one for one in outcomes if one not in early]
+        for one in rest:
+            await self._journalled(one.held)
+        saved = [_moved_row(one, holdings.boot) for one in rest if one.place]
+        if saved:
             with suppress(LocalDisk):  # the copy holds in this life; after a restart the old row is lost loudly
-                await journal.move(holdings.ledger, [_moved_row(one, holdings.boot) for one in saved])  # 3
-            moved, doomed = self._switch(outcomes)  # 4
-            await holdings.lanes.rescue.run(self._let_in, group, doomed)  # 5
-            self._on_moved(moved)
-            await self._tell([one for one in outcomes if one.failure])
-        finally:
-            await holdings.end()
+                await journal.move(holdings.ledger, saved)  # 3
+        await self._finish(rest)
+        await holdings.tidy()
+
+    async def _finish(self, outcomes: list[Outcome]) -> None:
+        moved, doomed = self._switch(outcomes)  # 4
+        for one in outcomes:
+            # In the loop: neither call waits, and a lane would first save all that are queued.
+            if self._holdings.table.let_go(one.held.pin.pin) is not None:  # 5
+                held_for = self._clock.monotonic() - (one.held.broken_at or 0.0)
+                self._meter.observe("pin_held_seconds", held_for)
+        await self._tell([one for one in outcomes if one.failure])
+        if doomed:
+            await self._holdings.lanes.rescue.run(self._remove, doomed)
+        self._on_moved(moved)
 
     async def _journalled(self, held: Held) -> None:
-        """Wait until a pin broken while it was being made stands or is undone."""
+        """Wait until a pin whose row is being written stands or is undone."""
         number = held.pin.pin
         while number not in self._holdings.pins and self._holdings.table.get(number) is held:
             await self._holdings.changed.wait()
@@ -118,23 +129,20 @@ class Rescuer:
         moved = []
         doomed = []
         for outcome in outcomes:
-            pin = outcome.held.pin
+            pin, place = outcome.held.pin, outcome.place
             old = pin.place.path
-            if self._holdings.pins.get(pin.pin) is not pin:
-                doomed.extend([outcome.place.path] if outcome.place else [])
-            elif outcome.place is None:
+            if self._holdings.table.get(pin.pin) is not outcome.held:
+                doomed.extend([place.path] if place else [])  # let go meanwhile
+            elif place is None:
                 pin.lost = pin.lost or outcome.failure
             else:
-                pin.place = outcome.place
+                pin.place = place
                 self._holdings.rescued(pin, old)
                 moved.append(pin)
                 doomed.append(old)
         return moved, doomed
 
-    def _let_in(self, group: list[Held], doomed: list[bytes]) -> None:
-        for held in group:
-            if self._holdings.table.let_go(held.pin.pin) is not None:
-                self._meter.observe("pin_held_seconds", self._clock.monotonic() - (held.broken_at or 0.0))
+    def _remove(self, doomed: list[bytes]) -> None:
         for path in doomed:
             with suppress(OSError):  # swept at the next start
                 self._holdings.disk.remove(path)

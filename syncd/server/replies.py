@@ -118,7 +118,7 @@ class Replies:
     async def _log(self, r: m.Log, _: Tell) -> m.Message:
         row = await self._service.drafts.log(
             r.draft, self._key(r.project, r.name), r.type, description=r.description, metadata=r.metadata,
-            aliases=r.aliases, tags=r.tags, run=_run(r.run), empty=r.empty,
+            aliases=r.aliases, tags=r.tags, run=_run(r.run, self._service.facts.project), empty=r.empty,
         )  # fmt: skip
         return to_wire(m.JobInfo, self._service.jobs.view(row))
 
@@ -140,7 +140,7 @@ class Replies:
     async def _use(self, r: m.Use, tell: Tell) -> m.Message:
         key = self._key(r.project, r.name)
         uploads = await self._service.uploads_of(key)
-        using = self._service.use(key, r.ref or LATEST, r.type, _run(r.run), r.timeout)
+        using = self._service.use(key, r.ref or LATEST, r.type, _run(r.run, self._service.facts.project), r.timeout)
         version = await self._service.telling(uploads, _teller(tell), using)
         return to_wire(m.VersionInfo, version)
 
@@ -207,10 +207,10 @@ def _teller(tell: Tell) -> Callable[[JobView], Awaitable[None]]:
     return send
 
 
-def _run(run: m.RunInfo | None) -> RunFacts | None:
+def _run(run: m.RunInfo | None, project: str) -> RunFacts | None:
     if run is None:
         return None
     return RunFacts(
-        id=run.id, project=run.project, name=run.name, job_type=run.job_type, group=run.group, host=run.host,
-        user=run.user, started=run.started,
+        id=run.id, project=run.project or project, name=run.name, job_type=run.job_type, group=run.group,
+        host=run.host, user=run.user, started=run.started,
     )  # fmt: skip

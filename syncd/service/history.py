@@ -18,6 +18,7 @@ from syncd.repo.repository import Repository
 
 _TYPES = {FILE: "file", SYMLINK: "symlink", DIRECTORY: "dir", REFERENCE: "reference"}
 _PAGE_LIMIT = 1000
+_PAGE_BYTES = 256 << 10  # of names: a page must fit into a frame of the socket
 
 
 class HistoryVerbs:
@@ -86,10 +87,12 @@ class HistoryVerbs:
         manifest = await repository.manifests.read(version)
         size = max(1, min(limit, _PAGE_LIMIT))
         page: list[FileView] = []
+        weight = 0
         async for entry in repository.manifests.entries(manifest, after):
-            if len(page) == size:
+            if len(page) == size or weight > _PAGE_BYTES:
                 return page, page[-1].path
             kind = _TYPES[entry.type]
+            weight += len(entry.path) + len(entry.target)
             page.append(FileView(entry.path, kind, entry.size, entry.mode, entry.digest.hex(), entry.target))
         return page, b""
 

@@ -10,6 +10,7 @@ import os
 import socket
 import threading
 from collections import Counter
+from contextlib import suppress
 from typing import Any
 
 from syncd_client.wire import codec
@@ -57,10 +58,12 @@ class FakeDaemon:
         listener, self._listener = self._listener, None
         if listener is None:
             return
-        os.unlink(self.path)
+        with suppress(FileNotFoundError):  # a test may have removed the whole directory by now
+            os.unlink(self.path)
         listener.shutdown(socket.SHUT_RDWR)
         for connection in list(self._connections):
-            connection.shutdown(socket.SHUT_RDWR)
+            with suppress(OSError):  # its client was faster
+                connection.shutdown(socket.SHUT_RDWR)
         self._free.set()
         for thread in list(self._threads):
             thread.join(10)

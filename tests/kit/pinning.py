@@ -98,10 +98,10 @@ async def until(condition: Callable[[], bool], deadline: float = DEADLINE) -> No
         await asyncio.sleep(0.005)
 
 
-async def other_process(code: str, *arguments: str | bytes | Path) -> None:
+async def other_process(code: str, *arguments: str | bytes | Path, deadline: float = DEADLINE) -> None:
     """Run Python code in another process and wait for its end, the loop free meanwhile."""
     process = await asyncio.create_subprocess_exec(sys.executable, "-I", "-c", code, *map(os.fsencode, arguments))
-    async with asyncio.timeout(DEADLINE):
+    async with asyncio.timeout(deadline):
         assert await process.wait() == 0
 
 

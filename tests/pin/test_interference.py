@@ -18,7 +18,7 @@ OLD = os.urandom(SIZE)
 
 INTERFERENCES = {
     "delete": "import os, sys; os.unlink(sys.argv[1])",
-    "rename over": "import os, sys; p = sys.argv[1]; open(p + '.new', 'wb').write(b'n' * 300000); os.rename(p + '.new', p)",
+    "rename over": "import os, sys; p = sys.argv[1]; open(p + '.n', 'wb').write(b'n' * 300000); os.rename(p + '.n', p)",
     "truncate": "import sys; open(sys.argv[1], 'wb').write(b'new')",
     "append": "import sys; open(sys.argv[1], 'ab').write(b'new')",
     "rewrite": "import sys; f = open(sys.argv[1], 'r+b'); f.write(b'n' * 300000)",
@@ -99,7 +99,7 @@ async def test_a_rescue_copies_only_what_the_remote_does_not_have(tmp_path: Path
         rest = bytearray(100_000)
         assert reader.read_at(200_000, memoryview(rest)) == 100_000
         assert bytes(rest) == OLD[200_000:]
-        with pytest.raises(SourceLost, match="model.pt"):
+        with pytest.raises(SourceLost, match=r"model\.pt"):
             reader.read_at(199_999, memoryview(rest))
         reader.close()
 
@@ -147,7 +147,7 @@ async def test_a_rescue_that_fails_lets_the_writer_go_and_is_loud(tmp_path: Path
         assert room.lost[0][0] == "d"
         assert "model.pt" in room.lost[0][1]
         assert room.meter.count("pins_lost") == 1
-        with pytest.raises(SourceLost, match="model.pt"):
+        with pytest.raises(SourceLost, match=r"model\.pt"):
             room.read(row.pin)
 
 
