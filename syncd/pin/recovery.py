@@ -80,9 +80,9 @@ class Recovery:
                 findings.gone.append(known.path)
             else:
                 findings.spools.append(spool)
-        state = yard.prepare({})
-        yard.adopt({-1: state[-1]})
+        # The known ones first: a spool that is made anew is swept, and the state directory's may hold pins.
         yard.adopt({-2 - number: spool for number, spool in enumerate(findings.spools)})
+        yard.adopt({-1: yard.prepare({})[-1]})
         # The largest first, as when they were pinned: leases are the scarce thing.
         for row in sorted(rows, key=lambda row: -row.size):
             self._check_pin(row, findings)

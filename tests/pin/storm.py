@@ -9,14 +9,18 @@ from pathlib import Path
 from syncd.pin import PinParams, mask_signals
 from tests.kit.pinning import other_process, pin_room
 
+# An open that would block breaks the lease all the same: so every lease is broken before the first writer is let in.
 WRITERS = """
-import sys
-from concurrent.futures import ThreadPoolExecutor
-def overwrite(number):
-    with open(f"{sys.argv[1]}/{number}", "r+b") as file:
+import os, sys
+paths = [f"{sys.argv[1]}/{number}" for number in range(int(sys.argv[2]))]
+for path in paths:
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_NONBLOCK))
+    except BlockingIOError:
+        pass
+for path in paths:
+    with open(path, "r+b") as file:
         file.write(b"new")
-with ThreadPoolExecutor(200) as pool:
-    list(pool.map(overwrite, range(int(sys.argv[2]))))
 """
 
 

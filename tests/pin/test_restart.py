@@ -139,3 +139,16 @@ async def test_a_cut_short_copy_is_lost(tmp_path: Path) -> None:
     async with pin_room(tmp_path / "state") as room:
         assert "too short" in room.lost[0][1]
         assert room.meter.count("pins_lost") == 1
+
+
+async def test_what_was_copied_into_the_state_directory_is_there_after_a_restart(tmp_path: Path) -> None:
+    source = tmp_path / "small"
+    source.write_bytes(OLD[:100])
+    params = PinParams(spool_tops=(os.fsencode(tmp_path / "nowhere"),), reserve=0, sync_delay=0)
+    async with pin_room(tmp_path / "state", params=params) as room:
+        await room.add("d", source)
+    source.unlink()
+    for _ in range(2):
+        async with pin_room(tmp_path / "state", params=params) as room:
+            assert not room.lost
+            assert await room.bytes_of("d") == OLD[:100]

@@ -27,13 +27,13 @@ async def another_owner(top: Path) -> None:
 
 
 async def overlay(top: Path) -> None:
-    """A file on overlayfs and a writer who has it mapped but not open any more."""
+    """A file on overlayfs that nobody has open, and then a writer through a memory map."""
     source = top / "model.pt"
     source.write_bytes(OLD)
-    with open(source, "r+b") as file:
-        mapped = mmap.mmap(file.fileno(), 0)
     async with pin_room(top / "state") as room:
         receipt = await room.add("d", source)
+        with open(source, "r+b") as file:
+            mapped = mmap.mmap(file.fileno(), 0)
         mapped[:3] = b"new"
         mapped.flush()
         assert source.read_bytes()[:3] == b"new"
