@@ -65,18 +65,15 @@ class CutStage:
             async for cut in self._large(group[0], tasks):
                 yield cut
             return
-        rest = []
-        for row in group:
-            known = await self._prefix(row.name) if row.size else []
-            if known and known[-1].offset + known[-1].length == row.size:
-                hold = await self._budget.take(0)
-                yield _ready(Cut([FileCut(row, [], True, known)], hold))
-            else:
-                rest.append(row)
-        if rest:
-            hold = await self._budget.take(sum(row.size for row in rest if row.type == "file"))
-            files = tasks.create_task(self._lane.run(self._cut_small, rest))
-            yield tasks.create_task(_with_hold(files, hold))
+        stored = {row.name: known for row in group if (known := await self._whole(row))}
+        hold = await self._budget.take(sum(r.size for r in group if r.type == "file" and r.name not in stored))
+        files = tasks.create_task(self._lane.run(self._cut_small, group, stored))
+        yield tasks.create_task(_with_hold(files, hold))
+
+    async def _whole(self, row: FileRow) -> list[ChunkRow]:
+        """Return the chunks of a file that an earlier life has stored to its end; nothing when a part is missing."""
+        known = await self._prefix(row.name) if row.size else []
+        return known if known and known[-1].offset + known[-1].length == row.size else []
 
     async def _large(self, row: FileRow, tasks: asyncio.TaskGroup) -> AsyncGenerator[Awaitable[Cut], None]:
         known = await self._prefix(row.name)
@@ -116,18 +113,19 @@ class CutStage:
         final = offset + size == row.size
         return data, self._chunking.cutter.boundaries(data, self._chunking.params, final)
 
-    def _cut_small(self, rows: list[FileRow]) -> list[FileCut]:
+    def _cut_small(self, rows: list[FileRow], stored: dict[bytes, list[ChunkRow]]) -> list[FileCut]:
+        """Cut a group in its order: the manifest is built from what comes out of here, and its entries are sorted."""
         cuts = []
         for row in rows:
             pieces: list[Piece] = []
-            if row.type == "file" and row.size:
+            if row.type == "file" and row.size and row.name not in stored:
                 reader = self._open(row)
                 try:
                     data, ends = self._read_window(reader, row, 0, row.size)
                 finally:
                     reader.close()
                 pieces = _hash_window(data, ends, 0)
-            cuts.append(FileCut(row, pieces, True))
+            cuts.append(FileCut(row, pieces, True, stored.get(row.name, [])))
         return cuts
 
 
