@@ -65,6 +65,8 @@ def _remote(loaded: Loaded) -> Finding:
             f"{shown}: {'; '.join(sorted(set(problems)))}",
             "use another store: one with put-if-absent (a local directory, NFS)",
         )
+    if record is None and by_default:
+        return ok("remote", f"{shown}: a local directory; its repository is created when first used")
     if record is None:
         return warn("remote", f"{shown}: fit for a repository, but holds none", f"syncd init {shown}")
     return ok("remote", f"{shown}: repository {record.repo_id}, writers raced and one won each time")

@@ -8,7 +8,6 @@ import random  # noqa: TID251  a command is where chance enters
 
 import click
 
-from syncd import __version__
 from syncd.commands.config import toml
 from syncd.commands.flags import as_flags, setting_flags
 from syncd.commands.say import Manner, manners
@@ -48,7 +47,8 @@ async def prepare(settings: Settings) -> tuple[str, bool]:
     Raises:
         RemoteRefused: two writers win there, or it returns other bytes than were stored; nothing was created.
     """
-    from syncd.commands.remote import chunker_params, opened  # the rooms below: `syncd --help` need not wait for them
+    from syncd.commands.remote import opened  # the rooms below: `syncd --help` need not wait for them
+    from syncd.daemon.create import new_repository
     from syncd.repo.init import initialise, open_record, probe
 
     rng = random.SystemRandom()
@@ -64,9 +64,7 @@ async def prepare(settings: Settings) -> tuple[str, bool]:
         existing = await open_record(store)
         if existing is not None:
             return existing.repo_id, False
-        cut = chunker_params(settings.chunker)
-        created = f"syncd {__version__}"
-        return (await initialise(store, cut, settings.upload.pack_target, rng, created)).repo_id, True
+        return (await initialise(store, new_repository(settings), rng)).repo_id, True
 
 
 def remember(loaded: Loaded, config: str | None) -> str:

@@ -8,10 +8,8 @@ from contextlib import asynccontextmanager, nullcontext
 
 from syncd.clock import SystemClock
 from syncd.disk import Disk
-from syncd.format.chunker import DEFAULT, Params
 from syncd.lanes import Lane
 from syncd.meter import Meter
-from syncd.settings import ChunkerSettings
 from syncd.store.base import Store
 from syncd.store.open import StoreParts, open_store, parse_remote
 from syncd.store.retry import RetryParams
@@ -34,10 +32,3 @@ async def opened(url: str, rng: random.Random, *, create: bool) -> AsyncIterator
             await store.close()
     finally:
         lane.close()
-
-
-def chunker_params(cut: ChunkerSettings) -> Params:
-    """Return the cut points a new repository gets: those set, else the format's default."""
-    if not cut.average:
-        return DEFAULT
-    return Params(DEFAULT.id, cut.minimum, cut.average, cut.maximum)

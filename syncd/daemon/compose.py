@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 
 from syncd import __version__
 from syncd.clock import Chance, SystemClock
+from syncd.daemon.create import new_repository
 from syncd.disk import Disk
 from syncd.download.run import Downloads, discard
 from syncd.engine import Engine, EngineParams, Flows
 from syncd.events import Bus
-from syncd.format.chunker import DEFAULT, Cutter, Params, load
+from syncd.format.chunker import Cutter, load
 from syncd.journal.core import Journal, Ledger, open_journal
 from syncd.journal.jobs import DownloadSpec, JobRow
 from syncd.journal.memory import JournalMemory
@@ -24,11 +25,10 @@ from syncd.meter import Meter
 from syncd.model.names import ArtifactKey
 from syncd.pin.params import PinLanes, PinParams
 from syncd.pin.pins import Pins
-from syncd.repo.remote import NewRepository, Remote
+from syncd.repo.remote import Remote
 from syncd.service import Service, ServiceParts
 from syncd.service.service import Facts
 from syncd.settings import Settings
-from syncd.settings.shape import ChunkerSettings
 from syncd.store.base import Store
 from syncd.store.open import LimitParams, StoreParts, open_store, parse_remote
 from syncd.store.retry import RetryParams
@@ -152,8 +152,7 @@ async def _open_remote(
     )
     own = address.path.startswith(settings.state_dir + b"/")  # the embedded default is made when first used
     store = await open_store(address, parts, create=own, wrap=seams.wrap_store)
-    new = NewRepository(chunker_params(settings.chunker), settings.upload.pack_target, f"syncd {__version__}")
-    return Remote(address.url, store, memory, lanes.work, clock, rng, new)
+    return Remote(address.url, store, memory, lanes.work, clock, rng, new_repository(settings))
 
 
 def _flows(
@@ -187,20 +186,18 @@ async def _log_taking(service: Service, taking: Taking) -> str:
     return row.job
 
 
-def chunker_params(chosen: ChunkerSettings) -> Params:
-    """Return how new repositories cut: the defaults, changed where the settings say so. Sizes in bytes."""
-    return Params(
-        DEFAULT.id, chosen.minimum or DEFAULT.minimum, chosen.average or DEFAULT.average,
-        chosen.maximum or DEFAULT.maximum,
-    )  # fmt: skip
-
-
 def _pin_params(settings: Settings) -> PinParams:
     pin = settings.pin
     return PinParams(
-        spool_budget=pin.spool_budget or None, reserve=pin.reserve, copy_limit=pin.copy_limit,
+        spool_budget=pin.spool_budget or None,
+        reserve=pin.reserve,
+        copy_limit=pin.copy_limit,
         lease_share=pin.lease_share,
-    )  # fmt: skip
+        lease_limit=pin.lease_limit or None,
+        spool_tops=tuple(pin.spool_dirs),
+        break_time=pin.break_time or None,
+        copy_rate=pin.copy_rate or None,
+    )
 
 
 def _facts(settings: Settings, node: str, cutter: Cutter, started: float) -> Facts:

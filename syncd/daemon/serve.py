@@ -90,7 +90,9 @@ async def _run(
             ]
             seconds = watchdog_seconds(os.environ, os.getpid())
             if seconds is not None:
-                watchdog = Watchdog(notifier, clock, seconds, {"journal": service.ping_journal})
+                watchdog = Watchdog(
+                    notifier, clock, seconds, {"journal": service.ping_journal, "leases": service.ping_leases}
+                )
                 running.append(tasks.create_task(watchdog.run(), name="watchdog"))
             if autostarted:
                 running.append(tasks.create_task(_leave_when_idle(service, settings.idle_exit, stopping, clock)))

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 from syncd.clock import Chance, random_hex
 from syncd.errors import Conflict, Corrupt, NotFound, RemoteRefused, SyncdError
 from syncd.format.chunker import Params
 from syncd.format.keys import REPO
+from syncd.format.paging import PageParams
 from syncd.format.repo import RepoRecord, decode_repo, encode_repo, require
 from syncd.store.base import Store
 
 _RACERS = 8
 _PROBE_ROUNDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class NewRepository:
+    """What a repository gets that is made where there is none.
+
+    How it cuts files and manifests, its pack size in bytes, and who made it, for people.
+    """
+
+    chunker: Params
+    pages: PageParams
+    pack_target: int
+    created_by: str
 
 
 async def open_record(store: Store) -> RepoRecord | None:
@@ -31,14 +46,17 @@ async def open_record(store: Store) -> RepoRecord | None:
     return record
 
 
-async def initialise(store: Store, chunker: Params, pack_target: int, rng: Chance, created_by: str) -> RepoRecord:
+async def initialise(store: Store, new: NewRepository, rng: Chance) -> RepoRecord:
     """Return the repository's record, making one where there is none. Two nodes doing this at once agree on one."""
     record = await open_record(store)
     if record is not None:
         return record
     if not store.capabilities.create_is_atomic:
         raise RemoteRefused("this remote lets two writers win", "it has no put-if-absent", "use another store")
-    fresh = RepoRecord(repo_id=random_hex(rng, 16), chunker=chunker, pack_target=pack_target, created_by=created_by)
+    fresh = RepoRecord(
+        repo_id=random_hex(rng, 16), chunker=new.chunker, pages=new.pages, pack_target=new.pack_target,
+        created_by=new.created_by,
+    )  # fmt: skip
     try:
         await store.create(REPO, encode_repo(fresh))
     except SyncdError as error:

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 
 from syncd.clock import Chance, Clock
 from syncd.errors import Corrupt, RemoteUnavailable, SyncdError
-from syncd.format.chunker import Params
 from syncd.format.keys import REPO
 from syncd.format.repo import RepoRecord
 from syncd.lanes import Lane
-from syncd.repo.init import initialise, open_record
+from syncd.repo.init import NewRepository, initialise, open_record
 from syncd.repo.memory import Memory
 from syncd.repo.repository import Repository
 from syncd.store.base import Store
-
-
-@dataclass(frozen=True, slots=True)
-class NewRepository:
-    """What a repository gets that is made where there is none: how it cuts, its pack size in bytes, who made it."""
-
-    chunker: Params
-    pack_target: int
-    created_by: str
 
 
 class Remote:
@@ -82,9 +71,7 @@ class Remote:
                 "bring it back; to begin a new one there on purpose, give the daemon a new state directory",
             )
         if record is None:
-            record = await initialise(
-                self.store, self._new.chunker, self._new.pack_target, self._rng, self._new.created_by
-            )
+            record = await initialise(self.store, self._new, self._rng)
         if known and known != record.repo_id:
             raise Corrupt(
                 f"another repository is at {self.url}",

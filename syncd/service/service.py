@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from syncd.clock import Chance, Clock, random_hex
 from syncd.engine import Engine
-from syncd.errors import Conflict, NotFound, root_cause
+from syncd.errors import Conflict, NotFound, SyncdError, root_cause
 from syncd.events import Bus, Listener
 from syncd.journal.core import Ledger
 from syncd.journal.jobs import JobRow, JobRows, RunFacts, UploadSpec
@@ -157,6 +157,11 @@ class Service:
     async def ping_journal(self) -> None:
         """Return when the journal has answered: the watchdog asks."""
         await self._parts.ledger.read(lambda db: db.execute("SELECT 1").fetchone())
+
+    async def ping_leases(self) -> None:
+        """Return while the thread that watches leases runs: without it a held writer would wait in vain."""
+        if not self._parts.pins.watching:
+            raise SyncdError("the lease watcher's thread has ended", "", "restart the daemon")
 
     async def busy(self) -> bool:
         """Whether anything keeps an autostarted daemon from leaving: a client, a job, a draft or a watch."""

@@ -73,6 +73,8 @@ class Daemon:
             "SYNCD_STATE_DIR": str(self.state),
             "SYNCD_CACHE_DIR": str(home / "cache"),
             "SYNCD_AUTOSTART": "0",
+            "SYNCD_PIN_SPOOL_DIRS": f"{home.parent}:/dev/shm",
+            "SYNCD_PIN_RESERVE": "16MiB",
             "SYNCD_UVLOOP": os.environ.get("SYNCD_UVLOOP", "1"),
             "PYTHONDEVMODE": "0",
             **({"SYNCD_REMOTE": f"file://{remote}"} if remote else {}),
