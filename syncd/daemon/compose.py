@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import random  # noqa: TID251  the composition root is where chance enters
 import resource
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from syncd import __version__
-from syncd.clock import Chance, SystemClock
+from syncd.clock import Chance, SystemClock, random_hex, system_chance
 from syncd.daemon.create import new_repository
 from syncd.disk import Disk
 from syncd.download.run import Downloads, discard
@@ -83,7 +82,7 @@ class _Lanes:
 async def compose(settings: Settings, stop: Callable[[], None], seams: Seams) -> AsyncIterator[Rooms]:
     """Build the daemon's rooms; on leaving close them in the opposite order."""
     clock = SystemClock()
-    rng = random.SystemRandom()
+    rng = system_chance()
     meter = Meter(new_lock())
     bus = Bus()
     disk = seams.disk
@@ -95,7 +94,7 @@ async def compose(settings: Settings, stop: Callable[[], None], seams: Seams) ->
         stack.push_async_callback(journal.close)
         ledger = seams.wrap_ledger(journal)
         memory = JournalMemory(ledger)
-        node = await memory.note_fact("node", rng.randbytes(8).hex())
+        node = await memory.note_fact("node", random_hex(rng, 8))
 
         remote = await _open_remote(settings, seams, lanes, memory, clock, rng, meter, node)
         stack.push_async_callback(remote.store.close)

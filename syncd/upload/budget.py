@@ -20,20 +20,23 @@ class Budget:
 
     async def take(self, size: int) -> Hold:
         """Wait until `size` bytes fit and hold them."""
-        if self._waiting or not self._fits(size):
+        if self._waiting or not self.fits(size):
             turn = asyncio.get_running_loop().create_future()
             self._waiting.append((size, turn))
             try:
                 await turn
             except asyncio.CancelledError:
-                if turn.done() and not turn.cancelled():
+                if turn.cancelled():
+                    self._give(0)  # whoever waited behind this one may fit
+                else:
                     self._give(size)
                 raise
         else:
             self.used += size
         return Hold(self, size)
 
-    def _fits(self, size: int) -> bool:
+    def fits(self, size: int) -> bool:
+        """Whether `size` more bytes could be held now."""
         return self.used == 0 or self.used + size <= self.limit
 
     def _give(self, size: int) -> None:
@@ -42,7 +45,7 @@ class Budget:
             wanted, turn = self._waiting[0]
             if turn.cancelled():
                 self._waiting.popleft()
-            elif self._fits(wanted):
+            elif self.fits(wanted):
                 self._waiting.popleft()
                 self.used += wanted
                 turn.set_result(None)

@@ -60,36 +60,41 @@ class CutStage:
         self._window = max(window, chunking.params.maximum)
 
     async def cuts(self, group: list[FileRow], tasks: asyncio.TaskGroup) -> AsyncGenerator[Awaitable[Cut], None]:
-        """Yield the cuts of a group in order, as awaitables that may still be at work in the lane."""
+        """Yield the cuts of a group in order, as awaitables that may still be at work in the lane.
+
+        Where the next one must wait for room, a cut without files goes before it that says how much it `wants`: the
+        one who holds the room may be waiting for cuts.
+        """
         if len(group) == 1 and group[0].size > self._window:
             async for cut in self._large(group[0], tasks):
                 yield cut
             return
-        rest = []
-        for row in group:
-            known = await self._prefix(row.name) if row.size else []
-            if known and known[-1].offset + known[-1].length == row.size:
-                hold = await self._budget.take(0)
-                yield _ready(Cut([FileCut(row, [], True, known)], hold))
-            else:
-                rest.append(row)
-        if rest:
-            hold = await self._budget.take(sum(row.size for row in rest if row.type == "file"))
-            files = tasks.create_task(self._lane.run(self._cut_small, rest))
-            yield tasks.create_task(_with_hold(files, hold))
+        known = {row.name: await self._known(row) for row in group if row.type == "file" and row.size}
+        size = sum(row.size for row in group if known.get(row.name) == [])
+        if not self._budget.fits(size):
+            yield _ready(self._cut([], wants=size))
+        hold = await self._budget.take(size)
+        files = tasks.create_task(self._lane.run(self._cut_small, group, known))
+        yield tasks.create_task(_with_hold(files, hold))
+
+    async def _known(self, row: FileRow) -> list[ChunkRow]:
+        """Return the chunks of a small file if all of it is stored: it is not worth reading in parts."""
+        known = await self._prefix(row.name)
+        return known if known and known[-1].offset + known[-1].length == row.size else []
 
     async def _large(self, row: FileRow, tasks: asyncio.TaskGroup) -> AsyncGenerator[Awaitable[Cut], None]:
         known = await self._prefix(row.name)
         offset = known[-1].offset + known[-1].length if known else 0
         if known:
-            hold = await self._budget.take(0)
-            yield _ready(Cut([FileCut(row, [], offset == row.size, known)], hold))
+            yield _ready(self._cut([FileCut(row, [], offset == row.size, known)]))
         if offset == row.size:
             return
         reader = await self._lane.run(self._open, row)
         try:
             while offset < row.size:
                 size = min(self._window, row.size - offset)
+                if not self._budget.fits(size):
+                    yield _ready(self._cut([], wants=size))
                 hold = await self._budget.take(size)
                 data, ends = await self._lane.run(self._read_window, reader, row, offset, size)
                 last = offset + ends[-1] == row.size
@@ -98,6 +103,9 @@ class CutStage:
                 offset += ends[-1]
         finally:
             reader.close()
+
+    def _cut(self, files: list[FileCut], wants: int = 0) -> Cut:
+        return Cut(files, Hold(self._budget, 0), wants)
 
     def _open(self, row: FileRow) -> Reader:
         if row.pin is None:
@@ -116,19 +124,21 @@ class CutStage:
         final = offset + size == row.size
         return data, self._chunking.cutter.boundaries(data, self._chunking.params, final)
 
-    def _cut_small(self, rows: list[FileRow]) -> list[FileCut]:
-        cuts = []
-        for row in rows:
-            pieces: list[Piece] = []
-            if row.type == "file" and row.size:
-                reader = self._open(row)
-                try:
-                    data, ends = self._read_window(reader, row, 0, row.size)
-                finally:
-                    reader.close()
-                pieces = _hash_window(data, ends, 0)
-            cuts.append(FileCut(row, pieces, True))
-        return cuts
+    def _cut_small(self, rows: list[FileRow], known: dict[bytes, list[ChunkRow]]) -> list[FileCut]:
+        return [
+            FileCut(row, [], True, known[row.name]) if known.get(row.name) else FileCut(row, self._pieces(row), True)
+            for row in rows
+        ]
+
+    def _pieces(self, row: FileRow) -> list[Piece]:
+        if row.type != "file" or not row.size:
+            return []
+        reader = self._open(row)
+        try:
+            data, ends = self._read_window(reader, row, 0, row.size)
+        finally:
+            reader.close()
+        return _hash_window(data, ends, 0)
 
 
 def _hash_window(data: memoryview, ends: list[int], offset: int) -> list[Piece]:
