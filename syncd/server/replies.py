@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import fields, is_dataclass
-from functools import cache
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from syncd.errors import SyncdError
@@ -24,16 +23,16 @@ Tell = Callable[[str, m.Message], Awaitable[None]]
 
 def to_wire(cls: type[M], view: object) -> M:
     """Return a view as the message of the same fields."""
-    hints = _hints(cls)
+    hints = _HINTS.get(cls)
+    if hints is None:
+        hints = _HINTS[cls] = get_type_hints(cls)
     values: dict[str, Any] = {}
     for field in fields(cls):  # type: ignore[arg-type]
         values[field.name] = _value(hints[field.name], getattr(view, field.name))
     return cls(**values)
 
 
-@cache
-def _hints(cls: object) -> dict[str, Any]:
-    return get_type_hints(cls)
+_HINTS: dict[type[m.Message], dict[str, Any]] = {}
 
 
 def _value(hint: Any, value: Any) -> Any:
