@@ -174,3 +174,13 @@ async def test_a_state_directory_with_odd_bytes_in_its_name_works(tmp_path: Path
         await journal.close()
     assert (odd / "journal.db").exists()
     assert list(tmp_path.iterdir()) == [odd]
+
+
+async def test_no_statement_leaves_the_journals_thread(journal: Journal) -> None:
+    """A cursor that ends in another thread resets a statement the lane may be running again: misuse, and lost work."""
+    written = await journal.write(lambda db: db.executemany("INSERT INTO meta VALUES (?, ?)", [("a", "1"), ("b", "2")]))
+    read = await journal.read(lambda db: db.execute("SELECT key FROM meta"))
+    for cursor in (written, read):
+        with pytest.raises(sqlite3.ProgrammingError, match="closed cursor"):
+            cursor.fetchall()
+    assert await journal.read(keys) == ["a", "b"]
