@@ -161,7 +161,7 @@ class Engine:
     async def run(self) -> None:
         """Pick up every open job, then run what is submitted, until cancelled."""
         for row in await self._rows.undiscarded():
-            await self._discard(row)
+            await self._discard_upload(row)
         async with asyncio.TaskGroup() as tasks:
             for row in await self._rows.open_jobs():
                 self._start(row.job, tasks)
@@ -188,9 +188,7 @@ class Engine:
         step(_state(row), CancelAsked())  # legal? raises, and says what can be done instead
         live = self._live.get(job)
         if live is None:
-            row = await self._move(row, step(_state(row), CancelAsked())[0])
-            await self._discard(row)
-            return row
+            return await self._end_cancelled(row, step(_state(row), CancelAsked())[0])
         if live.cancel_asked is None:
             live.cancel_asked = asyncio.get_running_loop().create_future()
             if live.work is not None:
@@ -230,10 +228,10 @@ class Engine:
                     state, todo = step(_state(row), event)
             else:
                 state, todo = step(_state(row), event)
-            row = await self._move(row, state, live)
             if todo and isinstance(todo[0], Discard):
-                await self._discard(row)
+                await self._end_cancelled(row, state, live)
                 return
+            row = await self._move(row, state, live)
 
     async def _work(self, instruction: Instruction, row: JobRow, live: _Live) -> Event:
         """Carry one instruction out in a task of its own, so that a cancel can interrupt just that."""
@@ -319,13 +317,23 @@ class Engine:
         self._bus.publish(JobChanged(row.job))
         return row
 
-    async def _discard(self, row: JobRow) -> None:
-        """Drop what a cancelled job holds on this node. A crash before the end is finished at the next start."""
-        if row.kind is Kind.UPLOAD:
-            await self._pins.drop(row.draft or "")
-            await forget_progress(self._ledger, row.draft or "", row.job)
-        else:
+    async def _end_cancelled(self, row: JobRow, state: JobState, live: _Live | None = None) -> JobRow:
+        """Journal that a job is cancelled, and drop what it holds on this node.
+
+        The word first where the journal itself knows what is to be dropped: a crash before the end is finished at the
+        next start. A download's work directory is in no table, so there the deed comes first: after a crash in between
+        the download goes on, and nobody was told otherwise.
+        """
+        if row.kind is Kind.DOWNLOAD:
             await self._discard_download(row)
+            return await self._move(row, state, live)
+        row = await self._move(row, state, live)
+        await self._discard_upload(row)
+        return row
+
+    async def _discard_upload(self, row: JobRow) -> None:
+        await self._pins.drop(row.draft or "")
+        await forget_progress(self._ledger, row.draft or "", row.job)
 
     @staticmethod
     def _answer_cancel(live: _Live, refusal: IllegalMove | None) -> None:
