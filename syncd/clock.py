@@ -60,6 +60,11 @@ def system_chance() -> Chance:
     return random.SystemRandom()
 
 
+def hold_thread(seconds: float) -> None:
+    """Block the calling thread, never the loop's: for a lane that must outwait the kernel's own clock."""
+    time.sleep(seconds)
+
+
 def random_hex(chance: Chance, size: int) -> str:
     """Return `size` random bytes as hex digits: ids, probe keys."""
     return chance.getrandbits(8 * size).to_bytes(size, "big").hex()

@@ -33,6 +33,8 @@ class Reader(Protocol):
         ...
 
 
+_FEW = 4  # reads of less than this part of a window get a buffer of their own
+
 OpenPin = Callable[[int], Reader]
 StoredPrefix = Callable[[bytes], Awaitable[list[ChunkRow]]]
 
@@ -71,10 +73,11 @@ class CutStage:
             return
         known = {row.name: await self._known(row) for row in group if row.type == "file" and row.size}
         size = sum(row.size for row in group if known.get(row.name) == [])
-        if not self._budget.fits(size):
-            yield _ready(self._cut([], wants=size))
-        hold = await self._budget.take(size)
-        files = tasks.create_task(self._lane.run(self._cut_small, group, known))
+        room = self._room(size)
+        if not self._budget.fits(room):
+            yield _ready(self._cut([], wants=room))
+        hold = await self._budget.take(room)
+        files = tasks.create_task(self._lane.run(self._cut_small, group, known, self._space(hold, size)))
         yield tasks.create_task(_with_hold(files, hold))
 
     async def _known(self, row: FileRow) -> list[ChunkRow]:
@@ -93,16 +96,25 @@ class CutStage:
         try:
             while offset < row.size:
                 size = min(self._window, row.size - offset)
-                if not self._budget.fits(size):
-                    yield _ready(self._cut([], wants=size))
-                hold = await self._budget.take(size)
-                data, ends = await self._lane.run(self._read_window, reader, row, offset, size)
+                room = self._room(size)
+                if not self._budget.fits(room):
+                    yield _ready(self._cut([], wants=room))
+                hold = await self._budget.take(room)
+                data = self._space(hold, size)
+                ends = await self._lane.run(self._read_window, reader, row, offset, data)
                 last = offset + ends[-1] == row.size
                 hashing = tasks.create_task(self._lane.run(_hash_window, data, ends, offset))
                 yield tasks.create_task(_window_cut(row, hashing, last, hold))
                 offset += ends[-1]
         finally:
             reader.close()
+
+    def _room(self, size: int) -> int:
+        """Return what a read of `size` bytes holds: a whole window, in a buffer used again, unless it is small."""
+        return size if size * _FEW < self._window else self._window
+
+    def _space(self, hold: Hold, size: int) -> memoryview:
+        return memoryview(hold.buffer() if hold.size == self._window else bytearray(size))[:size]
 
     def _cut(self, files: list[FileCut], wants: int = 0) -> Cut:
         return Cut(files, Hold(self._budget, 0), wants)
@@ -112,30 +124,32 @@ class CutStage:
             raise SourceLost(f"{printable(row.name)} has no pin", "the journal lost it", "log the file again")
         return self._open_pin(row.pin)
 
-    def _read_window(self, reader: Reader, row: FileRow, offset: int, size: int) -> tuple[memoryview, list[int]]:
-        data = memoryview(bytearray(size))
+    def _read_window(self, reader: Reader, row: FileRow, offset: int, data: memoryview) -> list[int]:
         got = reader.read_at(offset, data)
-        if got != size:
+        if got != len(data):
             raise SourceLost(
                 f"{printable(row.name)} became shorter than when it was logged",
                 f"{offset + got} of {row.size} bytes are there",
                 "log the file again",
             )
-        final = offset + size == row.size
-        return data, self._chunking.cutter.boundaries(data, self._chunking.params, final)
+        final = offset + len(data) == row.size
+        return self._chunking.cutter.boundaries(data, self._chunking.params, final)
 
-    def _cut_small(self, rows: list[FileRow], known: dict[bytes, list[ChunkRow]]) -> list[FileCut]:
-        return [
-            FileCut(row, [], True, known[row.name]) if known.get(row.name) else FileCut(row, self._pieces(row), True)
-            for row in rows
-        ]
+    def _cut_small(self, rows: list[FileRow], known: dict[bytes, list[ChunkRow]], space: memoryview) -> list[FileCut]:
+        cuts = []
+        for row in rows:
+            stored = known.get(row.name, [])
+            if row.type != "file" or not row.size or stored:
+                cuts.append(FileCut(row, [], True, stored))
+            else:
+                cuts.append(FileCut(row, self._pieces(row, space[: row.size]), True))
+                space = space[row.size :]
+        return cuts
 
-    def _pieces(self, row: FileRow) -> list[Piece]:
-        if row.type != "file" or not row.size:
-            return []
+    def _pieces(self, row: FileRow, data: memoryview) -> list[Piece]:
         reader = self._open(row)
         try:
-            data, ends = self._read_window(reader, row, 0, row.size)
+            ends = self._read_window(reader, row, 0, data)
         finally:
             reader.close()
         return _hash_window(data, ends, 0)
