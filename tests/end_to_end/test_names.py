@@ -7,6 +7,8 @@ import os
 import stat
 from pathlib import Path
 
+import pytest
+
 from tests.kit.daemon import SMALL, converged, running_daemon
 
 SPARSE = 8 << 20
@@ -105,10 +107,19 @@ def test_sparse_files_come_back_sparse(tmp_path: Path) -> None:
         assert (out / name).stat().st_blocks * 512 < SPARSE // 2, name
 
 
-def test_ten_thousand_files_in_one_directory(tmp_path: Path) -> None:
+def many_files(tmp_path: Path, count: int) -> None:
     data = tmp_path / "data"
     data.mkdir()
-    for number in range(10_000):
+    for number in range(count):
         (data / f"{number:05}").write_bytes(b"%d" % number)
     out = round_trip(tmp_path, data, {})
     assert seen(out) == seen(data)
+
+
+def test_two_thousand_files_in_one_directory(tmp_path: Path) -> None:
+    many_files(tmp_path, 2_000)
+
+
+@pytest.mark.crash
+def test_ten_thousand_files_in_one_directory(tmp_path: Path) -> None:
+    many_files(tmp_path, 10_000)
