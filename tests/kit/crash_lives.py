@@ -149,7 +149,8 @@ async def _logged(rooms: Rooms, data: Path, draft: str) -> JobView:
 
 async def _restored(rooms: Rooms, root: Path) -> JobView:
     """Ask for the version unless an earlier life was asked already; wait for the end."""
-    jobs = [job.job for job in await rooms.service.jobs.page(False, "", 10)]
+    page, _ = await rooms.service.jobs.page(False, "", 10)
+    jobs = [job.job for job in page]
     if not jobs:
         jobs = [(await rooms.service.get(KEY, "best", os.fsencode(root))).job]
     (ended,) = await rooms.service.jobs.wait(jobs, PATIENCE)
