@@ -152,6 +152,14 @@ class Disk:
         else:
             self.sync_directory(parent)
 
+    def add_directory(self, path: bytes, mode: int = 0o700) -> None:
+        """Create a directory in one that exists; one that is there is fine. Sync the parent to make it durable."""
+        try:
+            os.mkdir(path, mode)
+        except FileExistsError:
+            if not os.path.isdir(path):
+                raise
+
     def remove(self, path: bytes) -> None:
         """Unlink a file; one that is not there is no error."""
         with suppress(FileNotFoundError):
