@@ -13,8 +13,8 @@ from msgspec.structs import replace
 
 from syncd.clock import Chance, Clock
 from syncd.download.run import Downloads
-from syncd.errors import Conflict, Corrupt, InvalidInput, LocalDisk, NotFound, SourceLost, SyncdError
 from syncd.engine.progress import JobProgress, Live
+from syncd.errors import Conflict, Corrupt, InvalidInput, LocalDisk, NotFound, SourceLost, SyncdError
 from syncd.events import Bus, JobChanged
 from syncd.jobs.backoff import retry_delay
 from syncd.jobs.machine import IllegalMove, pick_up, step
@@ -39,7 +39,7 @@ from syncd.jobs.states import (
     Stored,
 )  # fmt: skip
 from syncd.journal.core import Ledger
-from syncd.journal.jobs import DownloadSpec, Failure, JobResult, JobRow, JobRows, UploadSpec
+from syncd.journal.jobs import DownloadSpec, Failure, JobRow, JobRows, UploadSpec
 from syncd.journal.packs import forget_progress
 from syncd.model.names import ArtifactKey
 from syncd.pin.pins import Pins

@@ -44,7 +44,7 @@ class Piece:
 
 @dataclass(slots=True)
 class FileCut:
-    """Neighbouring chunks of one file. `last` on the piece that ends it; `known` are chunks stored by an earlier life."""
+    """Neighbouring chunks of one file. `last` on the piece that ends it; `known` are stored by an earlier life."""
 
     file: FileRow
     pieces: list[Piece]

@@ -124,7 +124,7 @@ class Uploads:
             self._missing,
             lambda pack: sender.send(pack),
             meter,
-        )
+        )  # fmt: skip
         sender = SendStage(
             self._repository.store, self._ledger, repo_id, job.job, draft, params.sends, tasks, self._pins.advance,
             packer.forget, meter,
