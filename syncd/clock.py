@@ -1,8 +1,12 @@
-"""Time and chance, handed in. The only module that reads a clock or sleeps; tests pass a clock they move by hand."""
+"""Time and chance, handed in.
+
+The only module that reads a clock, sleeps or draws lots; tests pass a clock they move by hand and a seeded chance.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from typing import Protocol
 
@@ -49,6 +53,16 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Sleep on the running loop."""
         await asyncio.sleep(seconds)
+
+
+def system_chance() -> Chance:
+    """Return the machine's own chance: what the daemon and the commands hand to the rooms."""
+    return random.SystemRandom()
+
+
+def hold_thread(seconds: float) -> None:
+    """Block the calling thread, never the loop's: for a lane that must outwait the kernel's own clock."""
+    time.sleep(seconds)
 
 
 def random_hex(chance: Chance, size: int) -> str:

@@ -19,9 +19,8 @@ import aiofiles
 
 from syncd.errors import LocalDisk, SyncdError
 from syncd.lanes import Lane
+from syncd.model.buffer import Buffer
 from syncd.model.names import printable
-
-Buffer = bytes | bytearray | memoryview
 
 _FICLONE = 0x40049409
 _IOV_MAX = 1024

@@ -272,7 +272,7 @@ class Artifact(ArtifactRecord):
             await asyncio.to_thread(fresh.finish)
             await self.add_file(os.fsdecode(fresh.path), name, policy=policy, overwrite="x" not in mode)
 
-    async def wait(self, timeout: float | None = None) -> Artifact:  # noqa: ASYNC109 - W&B's name
+    async def wait(self, timeout: float | None = None) -> Artifact:
         """Return when it is committed; WaitTimeoutError after `timeout` seconds."""
         await connection().drive(self._wait(timeout))
         return self
@@ -321,7 +321,7 @@ class Run(runs.RunRecord):
         aliases: Iterable[str] | str | None = None,
         use_as: str | None = None,
         *,
-        timeout: float | None = None,  # noqa: ASYNC109 - W&B's name
+        timeout: float | None = None,
     ) -> Artifact:
         """Declare that this run reads an artifact, and return it."""
         self._must_run("use_artifact")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random  # noqa: TID251  a command is where chance enters
 from collections.abc import Iterator
 
 from syncd import __version__
+from syncd.clock import system_chance
 from syncd.commands.finding import Finding, fail, ok, warn
 from syncd.commands.remote import opened
 from syncd.errors import NotFound, RemoteUnavailable, SyncdError
@@ -73,7 +73,7 @@ def _remote(loaded: Loaded) -> Finding:
 
 
 async def _probed(url: str) -> tuple[RepoRecord | None, list[str]]:
-    rng = random.SystemRandom()
+    rng = system_chance()
     async with asyncio.timeout(PATIENCE_S), opened(url, rng, create=False) as store:
         record = await open_record(store)
         return record, await probe(store, rng)

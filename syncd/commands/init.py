@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random  # noqa: TID251  a command is where chance enters
 
 import click
 
+from syncd.clock import system_chance
 from syncd.commands.config import toml
 from syncd.commands.flags import as_flags, setting_flags
 from syncd.commands.say import Manner, manners
@@ -51,7 +51,7 @@ async def prepare(settings: Settings) -> tuple[str, bool]:
     from syncd.daemon.create import new_repository
     from syncd.repo.init import initialise, open_record, probe
 
-    rng = random.SystemRandom()
+    rng = system_chance()
     url = settings.primary.url
     async with opened(url, rng, create=True) as store:
         problems = await probe(store, rng)

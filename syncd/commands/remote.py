@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import random  # noqa: TID251  a command is where chance enters
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 
-from syncd.clock import SystemClock
+from syncd.clock import Chance, SystemClock, random_hex
 from syncd.disk import Disk
 from syncd.lanes import Lane
 from syncd.meter import Meter
@@ -16,14 +15,14 @@ from syncd.store.retry import RetryParams
 
 
 @asynccontextmanager
-async def opened(url: str, rng: random.Random, *, create: bool) -> AsyncIterator[Store]:
+async def opened(url: str, rng: Chance, *, create: bool) -> AsyncIterator[Store]:
     """Open the remote at `url` for the time of the context; `create` makes a missing directory.
 
     A fault is told at once: a person is waiting.
     """
     lane = Lane("remote", 4)
     try:
-        writer = f"command-{rng.randbytes(6).hex()}"
+        writer = f"command-{random_hex(rng, 6)}"
         parts = StoreParts(Disk(), lane, SystemClock(), rng, Meter(nullcontext()), writer, retry=RetryParams(tries=1))
         store = await open_store(parse_remote(url), parts, create=create)
         try:

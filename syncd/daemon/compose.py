@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import random  # noqa: TID251  the composition root is where chance enters
 import resource
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from syncd import __version__
-from syncd.clock import Chance, SystemClock
+from syncd.clock import Chance, SystemClock, random_hex, system_chance
 from syncd.daemon.create import new_repository
-from syncd.disk import Disk
+from syncd.disk import Disk, disk_error
 from syncd.download.run import Downloads, discard
 from syncd.engine import Engine, EngineParams, Flows
 from syncd.events import Bus
@@ -37,6 +37,8 @@ from syncd.upload.run import Uploads
 from syncd.watch.proof import kernel_prober
 from syncd.watch.taking import Taker, Taking
 from syncd.watch.watcher import Watcher, WatchParams
+
+log = logging.getLogger("syncd")
 
 UPLOADS_AT_ONCE = 2
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
@@ -83,7 +85,7 @@ class _Lanes:
 async def compose(settings: Settings, stop: Callable[[], None], seams: Seams) -> AsyncIterator[Rooms]:
     """Build the daemon's rooms; on leaving close them in the opposite order."""
     clock = SystemClock()
-    rng = random.SystemRandom()
+    rng = system_chance()
     meter = Meter(new_lock())
     bus = Bus()
     disk = seams.disk
@@ -95,14 +97,14 @@ async def compose(settings: Settings, stop: Callable[[], None], seams: Seams) ->
         stack.push_async_callback(journal.close)
         ledger = seams.wrap_ledger(journal)
         memory = JournalMemory(ledger)
-        node = await memory.note_fact("node", rng.randbytes(8).hex())
+        node = await memory.note_fact("node", random_hex(rng, 8))
 
         remote = await _open_remote(settings, seams, lanes, memory, clock, rng, meter, node)
         stack.push_async_callback(remote.store.close)
 
         pins = Pins(
             _pin_params(settings), disk, ledger, lanes.pins, clock, meter, settings.state_dir,
-            lambda draft, reason: None, _boot_id(),
+            _tell_lost, _boot_id(),
         )  # fmt: skip
         await pins.open()
         stack.push_async_callback(pins.close)
@@ -186,6 +188,11 @@ async def _log_taking(service: Service, taking: Taking) -> str:
     return row.job
 
 
+def _tell_lost(draft: str, reason: str) -> None:
+    """Say at once what the job will fail with when it comes to read these bytes: that may be days later."""
+    log.error("pinned bytes of draft %s are lost: %s", draft, reason)
+
+
 def _pin_params(settings: Settings) -> PinParams:
     pin = settings.pin
     return PinParams(
@@ -201,8 +208,6 @@ def _pin_params(settings: Settings) -> PinParams:
 
 
 def _facts(settings: Settings, node: str, cutter: Cutter, started: float) -> Facts:
-    staging = os.path.join(settings.state_dir, b"new")
-    os.makedirs(staging, 0o700, exist_ok=True)
     slow = (
         "the chunker runs in pure Python (about 3.5 MB/s): no C extension; apt install gcc python3-dev, then reinstall",
     )
@@ -214,9 +219,19 @@ def _facts(settings: Settings, node: str, cutter: Cutter, started: float) -> Fac
         chunker=cutter.name,
         memory_budget=settings.memory_budget,
         project=settings.project,
-        staging=staging,
+        staging=_staging(settings.state_dir),
         warnings=slow if cutter.name == "python" else (),
     )
+
+
+def _staging(state_dir: bytes) -> bytes:
+    """Make the directory in which clients write new files, and return it."""
+    path = os.path.join(state_dir, b"new")
+    try:
+        Disk().make_directory(path)
+    except OSError as error:
+        raise disk_error(error, "cannot make the directory for new files", path) from error
+    return path
 
 
 def _boot_id() -> str:

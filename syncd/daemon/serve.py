@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import sys
 
 from syncd.clock import Clock, SystemClock
@@ -54,7 +55,7 @@ def serve(settings: Settings, *, autostarted: bool, seams: Seams | None = None) 
         lock.close()
 
 
-async def _live(settings: Settings, listening: object, autostarted: bool, seams: Seams) -> int:
+async def _live(settings: Settings, listening: socket.socket, autostarted: bool, seams: Seams) -> int:
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -70,11 +71,11 @@ async def _live(settings: Settings, listening: object, autostarted: bool, seams:
 
 
 async def _run(
-    rooms: Rooms, settings: Settings, listening: object, autostarted: bool, stopping: asyncio.Event,
+    rooms: Rooms, settings: Settings, listening: socket.socket, autostarted: bool, stopping: asyncio.Event,
     notifier: Notifier, clock: Clock,
 ) -> None:  # fmt: skip
     service = rooms.service
-    listener = Listener(service, listening, settings.server.connections)  # type: ignore[arg-type]
+    listener = Listener(service, listening, settings.server.connections)
     web = WebDoor(WebParams.at(settings.web), service, rooms.meter, clock)
     await web.start()
     try:

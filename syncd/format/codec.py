@@ -13,7 +13,7 @@ from __future__ import annotations
 import sys
 
 from syncd.errors import Corrupt
-from syncd.format.digest import Buffer
+from syncd.model.buffer import Buffer
 
 if sys.version_info >= (3, 14):
     from compression import zstd

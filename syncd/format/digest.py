@@ -11,9 +11,9 @@ from collections.abc import Iterable
 
 from blake3 import blake3
 
-HASH_BYTES = 32
+from syncd.model.buffer import Buffer
 
-Buffer = bytes | bytearray | memoryview
+HASH_BYTES = 32
 
 # A file's digest is another kind of statement than a chunk's hash: no bytes can be both.
 _FILE_DOMAIN = b"syncd file 1\0"

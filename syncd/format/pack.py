@@ -22,8 +22,7 @@ from dataclasses import dataclass
 from syncd.errors import Corrupt, InvalidInput
 from syncd.format import codec as codecs
 from syncd.format.digest import HASH_BYTES, hash_bytes
-
-Buffer = bytes | bytearray | memoryview
+from syncd.model.buffer import Buffer
 
 HEADER = struct.Struct("<8sII16s")
 FRAME = struct.Struct("<4sIIBBH32s")

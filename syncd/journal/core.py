@@ -73,14 +73,24 @@ class Journal:
         except sqlite3.DatabaseError as error:
             _translate(error, self._path)
             raise
-        return result
+        return _kept(result)
 
     def _read(self, act: Callable[[sqlite3.Connection], T]) -> T:
         try:
-            return act(self._connection)
+            return _kept(act(self._connection))
         except sqlite3.DatabaseError as error:
             _translate(error, self._path)
             raise
+
+
+def _kept(result: T) -> T:
+    """Close a cursor before it leaves the lane, whose thread alone may touch statements.
+
+    Its end in another thread would reset a statement that this thread may be running again: "API misuse" (seen).
+    """
+    if isinstance(result, sqlite3.Cursor):
+        result.close()
+    return result
 
 
 async def open_journal(path: str, lane: Lane, schema: Sequence[str] = ()) -> Journal:

@@ -8,9 +8,8 @@ two writes within one tick leave the same mtime.
 from __future__ import annotations
 
 import os
-import select
 
-from syncd.clock import Clock
+from syncd.clock import Clock, hold_thread
 from syncd.disk import Disk
 from syncd.errors import Conflict
 from syncd.model.names import printable
@@ -78,7 +77,7 @@ class Copier:
         age = self._clock.now() - facts.st_mtime_ns / 1e9
         if not 0 <= age < TICK:
             return facts
-        select.select((), (), (), TICK)  # this thread of the lane alone; the loop's Clock cannot be waited for here
+        hold_thread(TICK)
         again = os.fstat(fd)
         return again if same_content(facts, again) else None
 

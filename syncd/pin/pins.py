@@ -245,7 +245,7 @@ class Pins:
         await self._syncer.settle()
 
     def _build(self, spool_id: bytes, slots: int) -> None:
-        rate = RescueRate(self._params, self._disk)
+        rate = RescueRate(self._params, self._disk, self._clock)
         table = LeaseTable(rate.break_time)
         yard = Yard(self._disk, self._state_dir, self._params.spool_tops, spool_id, self._nonce)
         self._holdings = Holdings(

@@ -7,8 +7,8 @@ answer is not plain for the slowest disk we believe in.
 from __future__ import annotations
 
 import os
-import time
 
+from syncd.clock import Clock
 from syncd.disk import Disk, disk_error
 from syncd.pin.params import PinParams
 from syncd.pin.spool import Spool
@@ -22,8 +22,9 @@ _DEFAULT_BREAK_TIME = 45.0
 class RescueRate:
     """Answers `can_rescue`; called in lanes. Two threads that measure at once only waste a moment."""
 
-    def __init__(self, params: PinParams, disk: Disk) -> None:
+    def __init__(self, params: PinParams, disk: Disk, clock: Clock) -> None:
         self._disk = disk
+        self._clock = clock
         self._rate = params.copy_rate
         self.break_time = params.break_time if params.break_time is not None else _kernel_break_time()
 
@@ -42,10 +43,10 @@ class RescueRate:
             fd = self._disk.create(path)
             try:
                 block = os.urandom(1 << 20)
-                begin = time.perf_counter()
+                begin = self._clock.monotonic()
                 self._disk.append(fd, [block] * (_SAMPLE >> 20))
                 self._disk.sync(fd)
-                return _SAMPLE / (time.perf_counter() - begin)
+                return _SAMPLE / max(self._clock.monotonic() - begin, 1e-6)
             finally:
                 os.close(fd)
                 self._disk.remove(path)

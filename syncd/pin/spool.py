@@ -7,6 +7,7 @@ the outer directory and never each other's files, so a sweep removes only what i
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -144,7 +145,7 @@ class Yard:
             self._disk.make_directory(directory)
             facts = os.lstat(directory)
             if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid() or facts.st_mode & 0o077:
-                raise PermissionError(1, "not a private directory of ours", directory)
+                raise PermissionError(errno.EPERM, "not a private directory of ours", directory)
         mine = (os.path.join(path, name) for name in os.listdir(path) if name.startswith(self._nonce))
         self.sweep(path, frozenset(mine))
         return self._spool(path, facts)

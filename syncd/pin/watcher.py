@@ -7,12 +7,11 @@ wakes it: under a full queue most never arrive, and another watcher in the same 
 from __future__ import annotations
 
 import os
-import select
 import signal
 from collections.abc import Callable
 from typing import Protocol
 
-from syncd.clock import Clock
+from syncd.clock import Clock, hold_thread
 from syncd.lanes import Sentinel
 from syncd.pin import leases
 from syncd.pin.leases import Held, LeaseTable
@@ -66,4 +65,4 @@ class Watcher:
             if broken:
                 self._report(broken)
                 # Many writers at once: rescue in batches rather than look at every lease for each of them.
-                select.select((), (), (), min(LONGEST_PAUSE, 4 * (self._clock.monotonic() - begin)))
+                hold_thread(min(LONGEST_PAUSE, 4 * (self._clock.monotonic() - begin)))

@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from syncd.errors import InvalidInput
-
-Buffer = bytes | bytearray | memoryview
+from syncd.model.buffer import Buffer
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from syncd.clock import Clock
-from syncd.store.base import Buffer, ObjectInfo, Store, size_of
+from syncd.model.buffer import Buffer
+from syncd.store.base import ObjectInfo, Store, size_of
 
 
 class TokenBucket:

@@ -34,8 +34,9 @@ from syncd.clock import Chance
 from syncd.disk import Disk
 from syncd.errors import Conflict, InvalidInput, NotFound, RemoteRefused, RemoteUnavailable
 from syncd.lanes import Lane
+from syncd.model.buffer import Buffer
 from syncd.model.names import printable
-from syncd.store.base import RESERVED, Buffer, Capabilities, ObjectInfo, check_key, check_prefix, cut_range
+from syncd.store.base import RESERVED, Capabilities, ObjectInfo, check_key, check_prefix, cut_range
 
 _TEMPORARY = RESERVED.encode("ascii")
 _WRITER = re.compile(r"[A-Za-z0-9_-]{1,100}")

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 
 from syncd.clock import Clock, SystemClock
 from syncd.errors import Conflict, NotFound
-from syncd.store.base import Buffer, Capabilities, ObjectInfo, check_key, check_prefix, cut_range
+from syncd.model.buffer import Buffer
+from syncd.store.base import Capabilities, ObjectInfo, check_key, check_prefix, cut_range
 
 
 class MemoryStore:

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from syncd.clock import Clock
 from syncd.errors import SyncdError
 from syncd.meter import Meter
-from syncd.store.base import Buffer, ObjectInfo, Store, size_of
+from syncd.model.buffer import Buffer
+from syncd.store.base import ObjectInfo, Store, size_of
 
 
 class Metered:

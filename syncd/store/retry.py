@@ -12,7 +12,8 @@ from typing import TypeVar
 
 from syncd.clock import Chance, Clock
 from syncd.errors import SyncdError
-from syncd.store.base import Buffer, ObjectInfo, Store
+from syncd.model.buffer import Buffer
+from syncd.store.base import ObjectInfo, Store
 
 T = TypeVar("T")
 

@@ -6,17 +6,17 @@ FileNotFoundError: what is being deleted is not quiet.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from dataclasses import dataclass
 
-from blake3 import blake3
-
 from syncd.disk import disk_error
 from syncd.errors import InvalidInput, NotFound, SyncdError
+from syncd.format.digest import hash_bytes
 from syncd.model.names import printable
+from syncd.pin.spool import PREFIX
 
-SPOOL_PREFIX = b".syncd-spool-"
 _DOMAIN = b"syncd watch signature 1\x00"
 
 
@@ -55,12 +55,7 @@ class Look:
         A directory's size, mtime and inode are left out: they change without its content changing. The artifact is
         part of it, so that a directory watched again for another artifact counts as not taken.
         """
-        hasher = blake3(_DOMAIN)
-        hasher.update(artifact.encode() + b"\x00")
-        for entry in self.entries:
-            facts = (0, 0, 0) if stat.S_ISDIR(entry.mode) else (entry.size, entry.mtime_ns, entry.ino)
-            hasher.update(b"%d %d %d %d %d " % (len(entry.path), entry.mode, *facts) + entry.path)
-        return hasher.digest()
+        return hash_bytes(_DOMAIN, artifact.encode() + b"\x00", *(_facts(entry) for entry in self.entries))
 
 
 def sub_directories(directory: bytes) -> tuple[int, list[bytes]]:
@@ -84,14 +79,14 @@ def look(path: bytes) -> Look:
     """
     facts = os.stat(path, follow_symlinks=False)
     if not stat.S_ISDIR(facts.st_mode):
-        raise NotADirectoryError(20, "Not a directory", path)
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
     entries: list[Seen] = []
     todo = [b""]
     while todo:
         below = todo.pop()
         with os.scandir(os.path.join(path, below)) as found:
             for entry in found:
-                if entry.name.startswith(SPOOL_PREFIX):
+                if entry.name.startswith(PREFIX):
                     continue
                 seen = _see(entry, below + entry.name)
                 entries.append(seen)
@@ -99,6 +94,11 @@ def look(path: bytes) -> Look:
                     todo.append(seen.path + b"/")
     entries.sort(key=lambda seen: seen.path)
     return Look(facts.st_dev, facts.st_ino, tuple(entries))
+
+
+def _facts(entry: Seen) -> bytes:
+    facts = (0, 0, 0) if stat.S_ISDIR(entry.mode) else (entry.size, entry.mtime_ns, entry.ino)
+    return b"%d %d %d %d %d " % (len(entry.path), entry.mode, *facts) + entry.path
 
 
 def _see(entry: os.DirEntry[bytes], path: bytes) -> Seen:

@@ -6,14 +6,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from blake3 import blake3
-
 from syncd.errors import Conflict, SyncdError
+from syncd.format.digest import hash_bytes
 from syncd.journal.watches import WatchRow
 from syncd.model.names import printable
 from syncd.model.views import ReceiptView
+from syncd.watch.proof import MARKER
 
 _DOMAIN = b"syncd watch draft 1\x00"
+_DRAFT_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Taking:
     @property
     def closed_only(self) -> bool:
         """Whether pinning must refuse files open for writing; a done marker vouches instead."""
-        return self.proof != "marker"
+        return self.proof != MARKER
 
 
 Take = Callable[[Taking], Awaitable[str]]
@@ -119,7 +120,5 @@ def draft_id(directory: bytes, path: bytes, signature: bytes, previous_job: str)
 
     The job it became before is part of it: contents that return (A, then B, then A again) are a further version.
     """
-    hasher = blake3(_DOMAIN)
-    for part in (directory, path, signature, previous_job.encode()):
-        hasher.update(b"%d " % len(part) + part)
-    return hasher.hexdigest(16)
+    parts = (directory, path, signature, previous_job.encode())
+    return hash_bytes(_DOMAIN, *(b"%d " % len(part) + part for part in parts))[:_DRAFT_BYTES].hex()

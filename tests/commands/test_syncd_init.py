@@ -13,7 +13,8 @@ from syncd.clock import SystemClock
 from syncd.commands import remote
 from syncd.commands.main import run
 from syncd.errors import Conflict
-from syncd.store.base import Buffer, Store
+from syncd.model.buffer import Buffer
+from syncd.store.base import Store
 from syncd.store.memory import MemoryStore
 
 

@@ -13,7 +13,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from syncd.errors import RemoteUnavailable
-from syncd.store.base import Buffer, ObjectInfo, Store, size_of
+from syncd.model.buffer import Buffer
+from syncd.store.base import ObjectInfo, Store, size_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ import pytest
 from syncd.disk import Disk
 from syncd.errors import Conflict, InvalidInput, NotFound, RemoteRefused, RemoteUnavailable, SyncdError
 from syncd.lanes import Lane
-from syncd.store.base import Buffer, Store
+from syncd.model.buffer import Buffer
+from syncd.store.base import Store
 from syncd.store.local import LocalStore
 from tests.store.conformance import StoreContract, keys
 
