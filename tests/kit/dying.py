@@ -27,11 +27,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from syncd.daemon.compose import Seams
-from syncd.disk import Buffer, Disk
+from syncd.disk import Disk
 from syncd.errors import RemoteUnavailable
 from syncd.format.pack import parse_tail
 from syncd.journal.core import Journal, Ledger
 from syncd.lanes import Lane
+from syncd.model.buffer import Buffer
 from syncd.store.base import ObjectInfo, Store
 
 T = TypeVar("T")
