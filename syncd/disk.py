@@ -168,11 +168,15 @@ class Disk:
 
     async def restore_at(self, lane: Lane, path: bytes, offset: int, data: Buffer) -> None:
         """Write into an existing file at an offset, on the lane's threads (restored files)."""
-        async with aiofiles.open(path, "r+b", buffering=0, executor=lane.executor) as file:
+        # Not `async with`: aiofiles closes then on the loop's default executor, a thread outside every lane.
+        file = await aiofiles.open(path, "r+b", buffering=0, executor=lane.executor)
+        try:
             await file.seek(offset)
             view = memoryview(data)
             while view:
                 view = view[await file.write(view) :]
+        finally:
+            await file.close()
 
 
 def write_all(fd: int, parts: Sequence[Buffer]) -> None:
