@@ -16,9 +16,11 @@ from syncd.format.digest import hash_bytes
 from syncd.format.pack import Frame
 from syncd.format.restore import Chunk
 from syncd.lanes import Lane
+from syncd.model.names import printable
 from syncd.repo.packs import Packs
 
 _READ_BYTES = 8 << 20
+_RAW_BYTES = 16 << 20
 _GAP_BYTES = 64 << 10
 
 
@@ -61,7 +63,7 @@ class FetchStage:
     async def fill(self, goals: Sequence[Goal], fetched: Callable[[int], None]) -> None:
         """Fetch, verify and write chunks, telling `fetched` the bytes; on return all are in their files, not synced."""
         async with asyncio.TaskGroup() as tasks:
-            for read in _coalesce(goals):
+            for read in coalesce(goals):
                 await self._room.acquire()
                 task = tasks.create_task(self._read(read, fetched))
                 task.add_done_callback(lambda _: self._room.release())
@@ -118,20 +120,22 @@ def _missing(disk: Disk, fd: int, chunks: list[Chunk]) -> list[Chunk]:
     return missing
 
 
-def _coalesce(goals: Sequence[Goal]) -> list[list[Goal]]:
-    """Group chunks into reads: neighbours of one pack, gaps of at most 64 KiB, at most 8 MiB a read."""
+def coalesce(goals: Sequence[Goal]) -> list[list[Goal]]:
+    """Group chunks into reads: neighbours of one pack, gaps of at most 64 KiB, 8 MiB a read and 16 MiB unpacked."""
     reads: list[list[Goal]] = []
-    start = end = 0
+    start = end = raw = 0
     for goal in sorted(goals, key=lambda goal: (goal.chunk.pack, goal.chunk.number)):
         frame = goal.chunk.frame
         last = reads[-1][-1].chunk if reads else None
         near = last is not None and last.pack == goal.chunk.pack and frame.offset - end <= _GAP_BYTES
-        if near and frame.offset + frame.stored_length - start <= _READ_BYTES:
+        fits = frame.offset + frame.stored_length - start <= _READ_BYTES and raw + frame.raw_length <= _RAW_BYTES
+        if near and fits:
             reads[-1].append(goal)
         else:
             reads.append([goal])
-            start = frame.offset
-        end = max(end, frame.offset + frame.stored_length) if near else frame.offset + frame.stored_length
+            start, end, raw = frame.offset, 0, 0
+        end = max(end, frame.offset + frame.stored_length)
+        raw += frame.raw_length
     return reads
 
 
@@ -149,13 +153,13 @@ def _joined(read: list[Goal], by_frame: dict[int, bytes]) -> list[tuple[bytes, i
     return [(path, offset, pieces[0] if len(pieces) == 1 else b"".join(pieces)) for path, offset, pieces in writes]
 
 
-def check_space(root: bytes, size: int, reserve: int) -> None:
-    """Refuse a download that cannot fit; `root` must exist. Sizes in bytes."""
-    state = os.statvfs(root)
-    free = state.f_bavail * state.f_frsize
-    if size > free - reserve:
+def check_space(target: Target, goals: Sequence[Goal], reserve: int) -> None:
+    """Refuse to fetch what the target's file system cannot take (LocalDisk); `reserve` bytes of it stay free."""
+    size = sum(goal.chunk.frame.raw_length for goal in goals)
+    free = max(0, target.free_bytes() - reserve)
+    if size > free:
         raise LocalDisk(
-            f"the version needs {size:,} bytes, {max(0, free - reserve):,} are free",
+            f"{printable(target.root)} must take {size:,} more bytes, {free:,} are free",
             f"{reserve:,} bytes are kept free",
-            "free space or choose another root",
+            "free space or choose another root; what was fetched stays for the next try",
         )

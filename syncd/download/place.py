@@ -22,6 +22,9 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 class Target:
     """The directory a version is restored into, with the work directory `.syncd-<job>` in it. Used inside one lane.
 
+    Both are held open from `open` to `close`, and everything goes through those descriptors: whatever becomes of the
+    names meanwhile, no other directory is written to.
+
     Args:
         root: absolute path; created when missing. May itself be reached through links: the caller chose it.
         job: names the work directory.
@@ -30,21 +33,51 @@ class Target:
     def __init__(self, disk: Disk, root: bytes, job: str) -> None:
         self._disk = disk
         self.root = root
-        self.work = os.path.join(root, b".syncd-" + job.encode())
+        self._name = b".syncd-" + job.encode()
+        self._root_fd = self._work_fd = -1
 
-    def open(self) -> None:
-        """Make the target and its work directory."""
+    def open(self, make: bool = True) -> None:
+        """Make the target and its work directory; with `make` false they must be there (FileNotFoundError)."""
         try:
-            self._disk.make_directory(self.root, 0o777)
-            self._disk.make_directory(self.work, 0o700)
-            if os.path.islink(self.work):
-                raise Conflict(f"{printable(self.work)} is a link", "somebody put it there", "remove it")
+            if make:
+                self._disk.make_directory(self.root, 0o777)
+                self._disk.make_directory(os.path.join(self.root, self._name), 0o700)
+            self._root_fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._work_fd = os.open(self._name, _DIRECTORY, dir_fd=self._root_fd)
         except OSError as error:
+            self.close()
+            if isinstance(error, FileNotFoundError) and not make:
+                raise
+            if error.errno in (errno.ELOOP, errno.ENOTDIR):
+                raise _in_the_way(self._name, "a link or a file") from error
             raise disk_error(error, "cannot make the target directory", self.root) from error
 
+    def close(self) -> None:
+        """Let both directories go. May be repeated."""
+        for fd in (self._root_fd, self._work_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._root_fd = self._work_fd = -1
+
+    def clear(self) -> None:
+        """Remove the work directory and what is left in it."""
+        work = b"/proc/self/fd/%d" % self._work_fd
+        try:
+            for name in os.listdir(work):
+                self._disk.remove(os.path.join(work, name))
+            os.rmdir(self._name, dir_fd=self._root_fd)
+            os.fsync(self._root_fd)
+        except OSError as error:
+            raise disk_error(error, "cannot remove the work directory", os.path.join(self.root, self._name)) from error
+
+    def free_bytes(self) -> int:
+        """Return how much more the target's file system can take."""
+        state = os.fstatvfs(self._root_fd)
+        return state.f_bavail * state.f_frsize
+
     def temporary(self, number: int) -> bytes:
-        """Return the path of the temporary file of an entry."""
-        return os.path.join(self.work, b"%d" % number)
+        """Return a path of the temporary file of an entry, by way of the open work directory."""
+        return b"/proc/self/fd/%d/%d" % (self._work_fd, number)
 
     def existing(self, path: bytes, size: int) -> int | None:
         """Open the regular file that is at an entry's place already, if it has the right size; None otherwise."""
@@ -105,23 +138,15 @@ class Target:
             try:
                 name = os.path.basename(entry.path)
                 _make_or_check(parent, name, entry.path)
-                fd = os.open(name, _DIRECTORY, dir_fd=parent)
+                fd = os.open(name, _DIRECTORY | os.O_PATH, dir_fd=parent)  # also one that its mode forbids to read
                 try:
-                    os.fchmod(fd, entry.mode)
+                    os.chmod(b"/proc/self/fd/%d" % fd, entry.mode)
                 finally:
                     os.close(fd)
             finally:
                 os.close(parent)
         except OSError as error:
             raise disk_error(error, "cannot make the directory", os.path.join(self.root, entry.path)) from error
-
-    def close(self) -> None:
-        """Remove the work directory and what is left in it."""
-        with suppress(FileNotFoundError):
-            for name in os.listdir(self.work):
-                self._disk.remove(os.path.join(self.work, name))
-            os.rmdir(self.work)
-            self._disk.sync_directory(self.root)
 
     def _into_place(self, entry: Entry, temporary: bytes) -> None:
         parent = self._parent(entry.path, make=True)
@@ -137,7 +162,7 @@ class Target:
 
     def _parent(self, path: bytes, make: bool) -> int | None:
         """Open the directory that shall hold `path`, walking down from the root without following any link."""
-        fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fd = os.dup(self._root_fd)
         for part in path.split(b"/")[:-1]:
             try:
                 if make:

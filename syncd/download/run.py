@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Protocol
 
 from syncd.disk import Disk
@@ -63,17 +64,19 @@ class Downloads:
         """
         key = ArtifactKey(job.project, job.name)
         version = (await self._repository.history(key)).resolve(f"v{spec.version}")
+        target = Target(self._disk, spec.root, job.job)
         try:
-            await self._restore(version, Target(self._disk, spec.root, job.job), progress)
+            await self._restore(version, target, progress)
         except BaseExceptionGroup as group:
             raise root_cause(group) from group
+        finally:
+            target.close()
         return JobResult(version=version.number, digest=version.digest, files=version.files, bytes=version.size)
 
     async def _restore(self, version: Version, target: Target, progress: Progress) -> None:
         manifest = await self._repository.manifests.read(version)
         await check_all(self._repository, manifest)
         await self._lane.run(target.open)
-        await self._lane.run(check_space, target.root, manifest.size, _RESERVE)
         fetcher = FetchStage(self._repository.packs, self._disk, self._lane, self._reads)
         room = asyncio.Semaphore(_GROUPS_AT_ONCE)
 
@@ -87,7 +90,7 @@ class Downloads:
             async for group in groups(self._repository, manifest):
                 await room.acquire()
                 tasks.create_task(one(group))
-        await self._lane.run(target.close)
+        await self._lane.run(target.clear)
 
     async def _group(self, group: list[Wanted], target: Target, fetcher: FetchStage, progress: Progress) -> None:
         goals: list[Goal] = []
@@ -110,6 +113,7 @@ class Downloads:
             progress.read(size)
             progress.stored(size)
 
+        await self._lane.run(check_space, target, goals, _RESERVE)
         await fetcher.fill(goals, fetched)
         await self._lane.run(_place_all, target, unplaced)
         for wanted in unplaced:
@@ -119,7 +123,13 @@ class Downloads:
 
 def discard(disk: Disk, root: bytes, job: str) -> None:
     """Remove what a download that was given up has left half done; placed files stay. Called inside a lane."""
-    Target(disk, root, job).close()
+    target = Target(disk, root, job)
+    with suppress(FileNotFoundError):
+        target.open(make=False)
+        try:
+            target.clear()
+        finally:
+            target.close()
 
 
 def _place_all(target: Target, group: list[Wanted]) -> None:

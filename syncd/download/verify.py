@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
 
-from syncd.download.plan import chunks_of, groups
-from syncd.errors import Corrupt, NotFound
+from syncd.download.fetch import Goal, coalesce
+from syncd.download.plan import Wanted, chunks_of, groups
+from syncd.errors import Corrupt, root_cause
 from syncd.format.digest import hash_bytes
 from syncd.format.manifest import DIRECTORY, FILE, SYMLINK, Entry
 from syncd.format.restore import Chunk
@@ -16,6 +18,7 @@ from syncd.repo.history import Version
 from syncd.repo.repository import Repository
 
 _PROBLEMS_TOLD = 100
+_FILES_AT_ONCE = 8
 
 
 async def verify_directory(repository: Repository, lane: Lane, version: Version, root: bytes) -> list[str]:
@@ -38,15 +41,32 @@ async def verify_directory(repository: Repository, lane: Lane, version: Version,
 async def verify_remote(repository: Repository, version: Version) -> list[str]:
     """Read and hash every chunk of a version; return what is damaged, by file, at most 100."""
     problems: list[str] = []
+    room = asyncio.Semaphore(_FILES_AT_ONCE)
+
+    async def look(wanted: Wanted) -> None:
+        async with room:
+            problem = await _damage(repository, wanted)
+        if problem:
+            problems.append(f"{printable(wanted.entry.path)}: {problem}")
+
     manifest = await repository.manifests.read(version)
-    async for group in groups(repository, manifest):
-        for wanted in group:
-            try:
-                for chunk in await chunks_of(repository, wanted):
-                    await repository.packs.chunks(chunk.pack, [chunk.frame])
-            except (Corrupt, NotFound) as error:
-                problems.append(f"{printable(wanted.entry.path)}: {error.what}")
-    return problems[:_PROBLEMS_TOLD]
+    try:
+        async for group in groups(repository, manifest):
+            async with asyncio.TaskGroup() as tasks:
+                for wanted in group:
+                    tasks.create_task(look(wanted))
+    except BaseExceptionGroup as error:
+        raise root_cause(error) from error
+    return sorted(problems)[:_PROBLEMS_TOLD]
+
+
+async def _damage(repository: Repository, wanted: Wanted) -> str:
+    try:
+        for read in coalesce([Goal(b"", chunk) for chunk in await chunks_of(repository, wanted)]):
+            await repository.packs.chunks(read[0].chunk.pack, [goal.chunk.frame for goal in read])
+    except Corrupt as error:
+        return error.what
+    return ""
 
 
 def _compare(root: bytes, entry: Entry, chunks: list[Chunk]) -> str:

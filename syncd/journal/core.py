@@ -73,14 +73,24 @@ class Journal:
         except sqlite3.DatabaseError as error:
             _translate(error, self._path)
             raise
-        return result
+        return _kept(result)
 
     def _read(self, act: Callable[[sqlite3.Connection], T]) -> T:
         try:
-            return act(self._connection)
+            return _kept(act(self._connection))
         except sqlite3.DatabaseError as error:
             _translate(error, self._path)
             raise
+
+
+def _kept(result: T) -> T:
+    """Close a cursor before it leaves the lane, whose thread alone may touch statements.
+
+    Its end in another thread would reset a statement that this thread may be running again: "API misuse" (seen).
+    """
+    if isinstance(result, sqlite3.Cursor):
+        result.close()
+    return result
 
 
 async def open_journal(path: str, lane: Lane, schema: Sequence[str] = ()) -> Journal:
@@ -105,6 +115,7 @@ def _packaged_schema() -> Sequence[str]:
 def _open(path: str, schema: Sequence[str]) -> sqlite3.Connection:
     try:
         if os.path.exists(path):
+            _finish_rollback(path)
             _inspect(path, len(schema))
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
@@ -116,6 +127,17 @@ def _open(path: str, schema: Sequence[str]) -> sqlite3.Connection:
         _translate(error, path)
         raise
     return connection
+
+
+def _finish_rollback(path: str) -> None:
+    """Undo a transaction that a crash cut short before the file had its write-ahead log, so that it can be read.
+
+    Only the very first life has a rollback journal; a file opened for reading only may not be rolled back.
+    """
+    if os.path.exists(f"{path}-journal"):
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+            connection.execute("SELECT count(*) FROM sqlite_master")
 
 
 def _inspect(path: str, known: int) -> None:

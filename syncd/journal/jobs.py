@@ -36,7 +36,8 @@ class RunFacts(msgspec.Struct, frozen=True, omit_defaults=True):
 class UploadSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     """What an upload shall commit. `txn` is its id in the remote for ever (law L3); the rest as logged.
 
-    `files` and `bytes` count the draft when it was logged; `ways` and `gaps` repeat the pin's receipt.
+    `inputs` are the versions ("project/name:vN") that `run` had used through this daemon by then. `files` and `bytes`
+    count the draft when it was logged; `ways` and `gaps` repeat the pin's receipt.
     """
 
     txn: str
@@ -46,6 +47,7 @@ class UploadSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     aliases: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     run: RunFacts | None = None
+    inputs: tuple[str, ...] = ()
     files: int = 0
     bytes: int = 0
     ways: dict[str, int] = {}

@@ -4,13 +4,14 @@ Every node that has read the same slots comes to the same state. The rules, in t
 
 1. The first entry with a transaction id counts; later ones with the same id are ignored. An entry that refers to
    data and was written behind a collection's fence without having seen it counts for nothing, its id included.
-2. `create` in slot 0 fixes the type.
+2. `create` in slot 0, and only there, fixes the type.
 3. A `commit` whose digest is that of the newest undeleted version makes no new version: its aliases move there, the
    version's own metadata and description stay. Any other commit is the next version; its aliases move to it.
-4. `latest` is never stored: it is the highest version that is not deleted.
+4. `latest` is never stored: it is the highest version that is not deleted. As an alias given or dropped it is ignored.
 5. Deleting a version takes its aliases away; undeleting brings the version back without them.
-6. Kinds whose meaning this program does not carry out (N-rank parts, links, alias rules) stop the replay with an
-   error: guessing would number versions differently from those who know.
+6. Who speaks of a version that is not there yet makes the log corrupt: no right writer does.
+7. Kinds whose meaning this program does not carry out (N-rank parts, links, rebases) stop the replay with an error:
+   guessing would number versions differently from those who know.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 
 from syncd.errors import Corrupt, NotFound
 from syncd.format import log as kinds
+from syncd.format.keys import artifact_log, slot_key
 from syncd.model.names import LATEST, ArtifactKey, version_number
 from syncd.repo.log import Slot
 
@@ -119,11 +121,14 @@ class History:
         return f"there are {len(alive)} versions up to v{alive[-1]}; aliases: {names}"
 
     def _apply_entry(self, slot: Slot) -> None:
+        if (slot.number == 0) != isinstance(slot.entry, kinds.Create):
+            kind = type(slot.entry).__name__.lower()
+            raise self._corrupt(slot, f"is a {kind} entry", "create stands in slot 0 and nowhere else")
         match slot.entry:
             case kinds.Create(type=type_):
-                self._created(slot, type_)
+                self.type = type_
             case kinds.Commit() as commit:
-                self._committed(slot, commit)
+                self._committed(commit)
             case kinds.Delete() as deletion:
                 self._deleted(slot, deletion)
             case kinds.Undelete(version=number):
@@ -136,22 +141,19 @@ class History:
                 self._described(slot, number, words)
             case kinds.Fence(epoch=epoch):
                 self.fence = max(self.fence, epoch)
-            case kinds.Ttl() | kinds.Keep():
+            case kinds.Ttl(version=None) | kinds.Rule():
                 pass  # retention is data for collection; it names nothing
+            case kinds.Ttl(version=int() as number) | kinds.Keep(version=number):
+                self._at(slot, number)
             case other:
-                raise Corrupt(
-                    f"slot {slot.number} of {self.key} is a {type(other).__name__.lower()} entry",
+                raise self._corrupt(
+                    slot,
+                    f"is a {type(other).__name__.lower()} entry",
                     "this syncd does not carry out that kind, a newer one wrote it",
                     "upgrade syncd on this node",
                 )
 
-    def _created(self, slot: Slot, type_: str) -> None:
-        if slot.number == 0:  # a later one lost the race for slot 0 and says nothing any more
-            self.type = type_
-
-    def _committed(self, slot: Slot, commit: kinds.Commit) -> None:
-        if not self.type:
-            raise Corrupt(f"the log of {self.key} has no type", "slot 0 is not a create entry", "")
+    def _committed(self, commit: kinds.Commit) -> None:
         newest = self.newest()
         if newest is not None and newest.digest == commit.digest:
             number, new = newest.number, False
@@ -163,6 +165,7 @@ class History:
 
     def _deleted(self, slot: Slot, deletion: kinds.Delete) -> None:
         number = deletion.version
+        self._at(slot, number)
         if deletion.unless_aliased and number in self.aliases.values():
             return
         self._change(slot, number, deleted=True)
@@ -174,13 +177,12 @@ class History:
         for name in alias.drop:
             self.aliases.pop(name, None)
         for name, number in alias.set.items():
-            if 0 <= number < len(self.versions) and not self.versions[number].deleted:
+            if name != LATEST and number < len(self.versions) and not self.versions[number].deleted:
                 self.aliases[name] = number
 
     def _tagged(self, slot: Slot, number: int, tag: kinds.Tag) -> None:
-        if 0 <= number < len(self.versions):
-            kept = [word for word in self.versions[number].tags if word not in tag.drop]
-            self._change(slot, number, tags=tuple(dict.fromkeys([*kept, *tag.add])))
+        kept = [word for word in self._at(slot, number).tags if word not in tag.drop]
+        self._change(slot, number, tags=tuple(dict.fromkeys([*kept, *tag.add])))
 
     def _described(self, slot: Slot, number: int | None, words: kinds.Describe) -> None:
         if number is None:
@@ -193,9 +195,16 @@ class History:
         self._change(slot, number, **changes)
 
     def _change(self, slot: Slot, number: int, **changes: Any) -> None:
-        if not 0 <= number < len(self.versions):
-            raise Corrupt(f"slot {slot.number} of {self.key} speaks of v{number}", "there is no such version", "")
-        self.versions[number] = replace(self.versions[number], **changes)
+        self.versions[number] = replace(self._at(slot, number), **changes)
+
+    def _at(self, slot: Slot, number: int) -> Version:
+        if number >= len(self.versions):
+            raise self._corrupt(slot, f"speaks of v{number}", "there was no such version yet")
+        return self.versions[number]
+
+    def _corrupt(self, slot: Slot, what: str, why: str, hint: str = "") -> Corrupt:
+        key = slot_key(artifact_log(self.key), slot.number)
+        return Corrupt(f"{key} {what}", why, hint or "the log is damaged or forked; compare with other nodes")
 
 
 def _version(number: int, commit: kinds.Commit) -> Version:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from syncd.clock import Chance, random_hex
 from syncd.errors import Conflict, Corrupt, NotFound, RemoteRefused, SyncdError
 from syncd.format.chunker import Params
-from syncd.format.keys import REPO
+from syncd.format.keys import REPO, probe_key
 from syncd.format.paging import PageParams
-from syncd.format.repo import RepoRecord, decode_repo, encode_repo, require
+from syncd.format.repo import MAX_RECORD, RepoRecord, decode_repo, encode_repo, require
 from syncd.store.base import Store
 
 _RACERS = 8
@@ -37,7 +37,7 @@ async def open_record(store: Store) -> RepoRecord | None:
         Corrupt: the record is damaged or of a format or feature this program does not know.
     """
     try:
-        record = decode_repo(await store.get(REPO))
+        record = decode_repo(await store.get(REPO, 0, MAX_RECORD + 1))
     except NotFound:
         return None
     except Corrupt as error:
@@ -72,7 +72,7 @@ async def probe(store: Store, rng: Chance) -> list[str]:
     """Race conditional creates and read them back; return what is wrong with the remote, in words. Leaves nothing."""
     problems: list[str] = []
     for _ in range(_PROBE_ROUNDS):
-        key = f"probe/{random_hex(rng, 8)}"
+        key = probe_key(random_hex(rng, 8))
         bodies = [rng.getrandbits(256).to_bytes(32, "big") for _ in range(_RACERS)]
         answers = await asyncio.gather(*(_wins(store, key, body) for body in bodies))
         stored = await store.get(key)

@@ -16,9 +16,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from syncd.clock import Chance, Clock
-from syncd.errors import Conflict, Corrupt, NotFound, RemoteRefused, RemoteUnavailable
+from syncd.errors import Conflict, Corrupt, NotFound, RemoteRefused, RemoteUnavailable, SyncdError
 from syncd.format.keys import slot_key
-from syncd.format.log import LogEntry, decode_entry, encode_entry, entry_hash, genesis
+from syncd.format.log import MAX_ENTRY, LogEntry, decode_entry, encode_entry, entry_hash, genesis
 from syncd.repo.memory import Memory
 from syncd.store.base import Store
 
@@ -49,6 +49,7 @@ class Log:
     def __init__(self, store: Store, memory: Memory, repo_id: str, name: str, clock: Clock, rng: Chance) -> None:
         self.name = name
         self.slots: list[Slot] = []
+        self.conflicts = 0
         self._store = store
         self._memory = memory
         self._repo_id = repo_id
@@ -56,7 +57,7 @@ class Log:
         self._rng = rng
         self._turn = asyncio.Lock()
         self._loaded = False
-        self.conflicts = 0
+        self._by_txn: dict[str, Slot] = {}
 
     async def refresh(self) -> list[Slot]:
         """Read what is new and return the whole log.
@@ -85,7 +86,7 @@ class Log:
         async with self._turn:
             while True:
                 await self._tail()
-                mine = self._find(txn)
+                mine = self._by_txn.get(txn)
                 if mine is not None:
                     return mine
                 entry = build(self.slots, self._head_hash())
@@ -117,9 +118,7 @@ class Log:
 
     async def _tail(self) -> None:
         if not self._loaded:
-            for number, body in enumerate(await self._memory.seen(self._repo_id, self.name)):
-                self._accept(number, body)
-            self._loaded = True
+            await self._recall()
         if self.slots:
             await self._check_head()
         first = len(self.slots)
@@ -127,7 +126,7 @@ class Log:
         try:
             while True:
                 number = len(self.slots)
-                data = await self._store.get(slot_key(self.name, number))
+                data = await self._get(number)
                 self._accept(number, data)
                 fresh.append(data)
         except NotFound:
@@ -135,12 +134,21 @@ class Log:
         finally:
             await self._memory.remember(self._repo_id, self.name, first, fresh)
 
+    async def _recall(self) -> None:
+        """Take what the memory has; where its entries do not hold together the remote is read instead."""
+        for number, body in enumerate(await self._memory.seen(self._repo_id, self.name)):
+            try:
+                self._accept(number, body)
+            except Corrupt:
+                break
+        self._loaded = True
+
     async def _check_head(self) -> None:
         """The newest entry this node knows must still be there, byte for byte: else somebody took history back."""
         head = self.slots[-1]
         key = slot_key(self.name, head.number)
         try:
-            data = await self._store.get(key)
+            data = await self._get(head.number)
         except NotFound as error:
             raise Corrupt(
                 f"the log {self.name} became shorter: {key} is gone",
@@ -155,9 +163,13 @@ class Log:
             )
 
     async def _read_slot(self, number: int) -> None:
-        data = await self._store.get(slot_key(self.name, number))
+        data = await self._get(number)
         self._accept(number, data)
         await self._memory.remember(self._repo_id, self.name, number, [data])
+
+    async def _get(self, number: int) -> bytes:
+        """Return a slot's bytes; of an object that is no entry no more than shows it."""
+        return await self._store.get(slot_key(self.name, number), 0, MAX_ENTRY + 1)
 
     def _accept(self, number: int, data: bytes) -> None:
         key = slot_key(self.name, number)
@@ -171,20 +183,18 @@ class Log:
                 "its chain hash is another's: the log is damaged or forked",
                 "compare with other nodes; restore the right object",
             )
-        self.slots.append(Slot(number, entry_hash(data), entry))
+        slot = Slot(number, entry_hash(data), entry)
+        self.slots.append(slot)
+        self._by_txn.setdefault(entry.txn, slot)
 
     def _head_hash(self) -> bytes:
         return self.slots[-1].hash if self.slots else genesis(self._repo_id, self.name)
 
-    def _find(self, txn: str) -> Slot | None:
-        return next((slot for slot in self.slots if slot.entry.txn == txn), None)
 
-
-def _unknown(error: Exception, log: str, number: int) -> RemoteUnavailable | RemoteRefused:
+def _unknown(error: SyncdError, log: str, number: int) -> SyncdError:
     kind = RemoteRefused if isinstance(error, RemoteRefused) else RemoteUnavailable
-    why = error.what if isinstance(error, RemoteUnavailable | RemoteRefused | Conflict) else str(error)
     return kind(
         f"cannot append to {log} (slot {number}); whether it was written is unknown",
-        why,
+        error.what,
         "the same transaction is tried again; nothing is sent twice",
     )

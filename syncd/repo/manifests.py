@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from syncd.errors import Corrupt, NotFound
-from syncd.format.manifest import Entry, Manifest, Page, PageRef, PathOrder, decode_manifest, open_page
+from syncd.format.manifest import MAX_MANIFEST, Entry, Manifest, Page, PageRef, PathOrder, decode_manifest, open_page
 from syncd.lanes import Lane
 from syncd.repo.history import Version
 from syncd.repo.packs import Packs
@@ -27,7 +27,7 @@ class Manifests:
             Corrupt: missing, damaged, or not the one the log entry names.
         """
         try:
-            data = await self._store.get(version.manifest)
+            data = await self._store.get(version.manifest, 0, MAX_MANIFEST + 1)
         except NotFound as error:
             raise Corrupt(
                 f"the manifest {version.manifest} of v{version.number} is missing",

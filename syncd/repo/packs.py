@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
+from weakref import WeakValueDictionary
 
-from syncd.errors import Corrupt
+from syncd.errors import Corrupt, NotFound
 from syncd.format.keys import pack_key
 from syncd.format.pack import TAIL_GUESS, Frame, open_frame, parse_tail, tail_needed
 from syncd.lanes import Lane
 from syncd.store.base import Store
 
-_INDEXES_KEPT = 256
+_FRAMES_KEPT = 200_000  # over all indexes, some 50 MiB; the index in use is kept whatever its size
 
 
 class Packs:
@@ -26,31 +27,24 @@ class Packs:
     def __init__(self, store: Store, lane: Lane) -> None:
         self._store = store
         self._lane = lane
-        self._indexes: OrderedDict[bytes, asyncio.Future[tuple[Frame, ...]]] = OrderedDict()
+        self._indexes: OrderedDict[bytes, tuple[Frame, ...]] = OrderedDict()
+        self._frames_kept = 0
+        self._turns: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
 
     async def index(self, pack: bytes) -> tuple[Frame, ...]:
         """Return the frames of a pack, checked against its id (32 bytes).
 
         Raises:
-            NotFound: the pack is not there.
-            Corrupt: it is not the pack of that id, or damaged.
+            Corrupt: it is missing, not the pack of that id, or damaged.
         """
-        known = self._indexes.get(pack)
-        if known is None:
-            known = asyncio.get_running_loop().create_future()
-            self._indexes[pack] = known
-            try:
-                known.set_result(await self._read_index(pack))
-            except BaseException as error:
-                self._indexes.pop(pack, None)
-                known.set_exception(error if isinstance(error, Exception) else Corrupt("reading was cancelled"))
-                known.exception()
-                raise
-            while len(self._indexes) > _INDEXES_KEPT:
-                self._indexes.popitem(last=False)
-        else:
-            self._indexes.move_to_end(pack)
-        return await asyncio.shield(known)
+        async with self._turns.setdefault(pack, asyncio.Lock()):  # many ask for one pack at once: read it once
+            frames = self._indexes.get(pack)
+            if frames is None:
+                frames = await self._read_index(pack)
+                self._keep(pack, frames)
+            else:
+                self._indexes.move_to_end(pack)
+        return frames
 
     async def chunk(self, pack: bytes, number: int) -> bytes:
         """Return the bytes of one chunk, verified."""
@@ -63,28 +57,51 @@ class Packs:
         """Return the bytes of neighbouring frames (in pack order) with one ranged read, each verified."""
         first, last = frames[0], frames[-1]
         end = last.offset + last.stored_length
-        data = await self._store.get(pack_key(pack), first.offset, end - first.offset)
-        if len(data) != end - first.offset:
-            raise Corrupt(f"{pack_key(pack)} is truncated", f"{len(data)} of {end - first.offset} bytes came", "")
+        wanted = end - first.offset
+        data = await self._get(pack_key(pack), first.offset, wanted) if wanted else b""  # zeros take no bytes
+        if len(data) != wanted:
+            raise Corrupt(f"{pack_key(pack)} is truncated", f"{len(data)} of {wanted} bytes came", "")
         return await self._lane.run(_open_all, pack, frames, data)
 
     def forget(self, pack: bytes) -> None:
         """Drop what is remembered of a pack."""
-        self._indexes.pop(pack, None)
+        self._frames_kept -= len(self._indexes.pop(pack, ()))
+
+    def _keep(self, pack: bytes, frames: tuple[Frame, ...]) -> None:
+        self._indexes[pack] = frames
+        self._frames_kept += len(frames)
+        while self._frames_kept > _FRAMES_KEPT and len(self._indexes) > 1:
+            _, dropped = self._indexes.popitem(last=False)
+            self._frames_kept -= len(dropped)
+
+    async def _get(self, key: str, offset: int, length: int) -> bytes:
+        try:
+            return await self._store.get(key, offset, length)
+        except NotFound as error:
+            raise _missing(key) from error
 
     async def _read_index(self, pack: bytes) -> tuple[Frame, ...]:
         key = pack_key(pack)
-        size = (await self._store.stat(key)).size
-        tail = await self._store.get(key, max(0, size - TAIL_GUESS), TAIL_GUESS)
+        try:
+            size = (await self._store.stat(key)).size
+        except NotFound as error:
+            raise _missing(key) from error
+        tail = await self._get(key, max(0, size - TAIL_GUESS), TAIL_GUESS)
         try:
             needed = tail_needed(tail)
             if needed > len(tail):
                 if needed > size:
                     raise Corrupt("the index is longer than the pack")
-                tail = await self._store.get(key, size - needed, needed)
+                tail = await self._get(key, size - needed, needed)
             return parse_tail(tail, pack, size)
         except Corrupt as error:
             raise Corrupt(f"{key}: {error.what}", error.why, error.hint) from error
+
+
+def _missing(key: str) -> Corrupt:
+    return Corrupt(
+        f"{key} is missing", "something other than syncd removed it", "restore the object, or log the artifact again"
+    )
 
 
 def _open_all(pack: bytes, frames: Sequence[Frame], data: bytes) -> list[bytes]:

@@ -81,7 +81,7 @@ class Repository:
         """Return the artifact's state as of the last read of its log, without asking the remote."""
         history = self._histories.setdefault(key, History(key))
         try:
-            return history.apply(self.artifact_log(key).slots)
+            return history.apply(self.artifact_log(key).slots[history.applied :])
         except BaseException:
             del self._histories[key]  # a half applied replay is nobody's truth
             raise

@@ -8,7 +8,7 @@ import socket
 import struct
 
 from syncd.server.replies import Replies
-from syncd.server.session import Session
+from syncd.server.session import READ_BYTES, Session
 from syncd.service import Service
 from syncd_client.wire import messages as m
 from syncd_client.wire.codec import encode_error
@@ -36,7 +36,7 @@ class Listener:
 
     async def run(self) -> None:
         """Serve until cancelled; then end every session."""
-        server = await asyncio.start_unix_server(self._serve, sock=self._listening, backlog=_BACKLOG, limit=1 << 20)
+        server = await asyncio.start_unix_server(self._serve, sock=self._listening, backlog=_BACKLOG, limit=READ_BYTES)
         try:
             async with server:
                 await server.serve_forever()
@@ -52,9 +52,10 @@ class Listener:
         self._sessions.add(task)
         self._service.clients += 1
         try:
-            refusal = self._refusal(writer)
+            process, uid = peer(writer.get_extra_info("socket"))
+            refusal = self._refusal(uid)
             if refusal is None:
-                await Session(self._replies, self._service, reader, writer).run()
+                await Session(self._replies, self._service, process, reader, writer).run()
             else:
                 writer.write(encode_error(0, refusal))
                 writer.close()
@@ -64,8 +65,7 @@ class Listener:
             self._service.clients -= 1
             self._sessions.discard(task)
 
-    def _refusal(self, writer: asyncio.StreamWriter) -> m.ErrorInfo | None:
-        uid = peer_uid(writer.get_extra_info("socket"))
+    def _refusal(self, uid: int) -> m.ErrorInfo | None:
         if uid not in (os.getuid(), 0):
             what = f"this daemon serves uid {os.getuid()}, not {uid}"
             return m.ErrorInfo("refused", what, "files are read with the daemon's rights", "start one of your own")
@@ -74,8 +74,8 @@ class Listener:
         return None
 
 
-def peer_uid(connection: socket.socket) -> int:
-    """Return who is at the other end, as the kernel says."""
+def peer(connection: socket.socket) -> tuple[int, int]:
+    """Return who is at the other end, as the kernel says: pid (0 where it cannot tell) and uid."""
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    _, uid, _ = _CREDENTIALS.unpack(raw)
-    return int(uid)
+    process, uid, _ = _CREDENTIALS.unpack(raw)
+    return int(process), int(uid)

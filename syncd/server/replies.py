@@ -23,11 +23,16 @@ Tell = Callable[[str, m.Message], Awaitable[None]]
 
 def to_wire(cls: type[M], view: object) -> M:
     """Return a view as the message of the same fields."""
-    hints = get_type_hints(cls)
+    hints = _HINTS.get(cls)
+    if hints is None:
+        hints = _HINTS[cls] = get_type_hints(cls)
     values: dict[str, Any] = {}
     for field in fields(cls):  # type: ignore[arg-type]
         values[field.name] = _value(hints[field.name], getattr(view, field.name))
     return cls(**values)
+
+
+_HINTS: dict[type[m.Message], dict[str, Any]] = {}
 
 
 def _value(hint: Any, value: Any) -> Any:
@@ -90,6 +95,14 @@ class Replies:
     def _key(self, project: str, name: str) -> ArtifactKey:
         return ArtifactKey(project or self._service.facts.project, name)
 
+    def _run(self, run: m.RunInfo | None) -> RunFacts | None:
+        if run is None:
+            return None
+        return RunFacts(
+            id=run.id, project=run.project or self._service.facts.project, name=run.name, job_type=run.job_type,
+            group=run.group, host=run.host, user=run.user, started=run.started,
+        )  # fmt: skip
+
     async def _welcome(self, request: m.Hello | m.Ping, _: Tell) -> m.Message:
         facts = self._service.facts
         if not await self._service.alive():
@@ -118,7 +131,7 @@ class Replies:
     async def _log(self, r: m.Log, _: Tell) -> m.Message:
         row = await self._service.drafts.log(
             r.draft, self._key(r.project, r.name), r.type, description=r.description, metadata=r.metadata,
-            aliases=r.aliases, tags=r.tags, run=_run(r.run, self._service.facts.project), empty=r.empty,
+            aliases=r.aliases, tags=r.tags, run=self._run(r.run), empty=r.empty,
         )  # fmt: skip
         return to_wire(m.JobInfo, self._service.jobs.view(row))
 
@@ -126,8 +139,8 @@ class Replies:
         return to_wire(m.JobInfo, await self._service.jobs.show(r.job))
 
     async def _list_jobs(self, r: m.ListJobs, _: Tell) -> m.Message:
-        page = await self._service.jobs.page(r.open_only, r.after, r.limit)
-        return m.JobPage([to_wire(m.JobInfo, view) for view in page], page[-1].job if len(page) >= r.limit else "")
+        page, after = await self._service.jobs.page(r.open_only, r.after, r.limit)
+        return m.JobPage([to_wire(m.JobInfo, view) for view in page], after)
 
     async def _wait(self, r: m.Wait, tell: Tell) -> m.Message:
         jobs = r.jobs or await self._service.jobs.open_ids()
@@ -140,7 +153,7 @@ class Replies:
     async def _use(self, r: m.Use, tell: Tell) -> m.Message:
         key = self._key(r.project, r.name)
         uploads = await self._service.uploads_of(key)
-        using = self._service.use(key, r.ref or LATEST, r.type, _run(r.run, self._service.facts.project), r.timeout)
+        using = self._service.use(key, r.ref or LATEST, r.type, self._run(r.run), r.timeout)
         version = await self._service.telling(uploads, _teller(tell), using)
         return to_wire(m.VersionInfo, version)
 
@@ -205,12 +218,3 @@ def _teller(tell: Tell) -> Callable[[JobView], Awaitable[None]]:
         await tell("job", to_wire(m.JobInfo, view))
 
     return send
-
-
-def _run(run: m.RunInfo | None, project: str) -> RunFacts | None:
-    if run is None:
-        return None
-    return RunFacts(
-        id=run.id, project=run.project or project, name=run.name, job_type=run.job_type, group=run.group,
-        host=run.host, user=run.user, started=run.started,
-    )  # fmt: skip

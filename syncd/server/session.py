@@ -28,51 +28,54 @@ class Session:
     Args:
         replies: carries requests out.
         service: is told which drafts the client works on.
+        process: the client's pid.
     """
 
     def __init__(
-        self, replies: Replies, service: Service, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+        self, replies: Replies, service: Service, process: int, reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:  # fmt: skip
         self._replies = replies
-        self._service = service
+        self._drafts = service.drafts
+        self._process = process
         self._reader = reader
         self._writer = writer
         self._frames = FrameReader(HELLO_LIMIT)
-        self._running: dict[int, asyncio.Task[None]] = {}
-        self._drafts: set[str] = set()
+        self._running: dict[int, asyncio.Task[bytes]] = {}
+        self._leaving = False
         self._turn = asyncio.Lock()
         self._greeted = False
 
     async def run(self) -> None:
         """Serve until the end of the connection; raises nothing but CancelledError."""
+        self._drafts.arrived(self._process)
         try:
             async with asyncio.TaskGroup() as tasks:
                 try:
                     await self._read(tasks)
                 finally:
-                    for task in self._running.values():
-                        task.cancel()  # nobody is there to hear the answer; jobs go on without it
+                    self._leaving = True
+                    for work in self._running.values():
+                        work.cancel()  # nobody is there to hear the answer; jobs go on without it
         except* (ConnectionError, TimeoutError):
             pass  # the client went, or never read: its own affair
         finally:
-            for draft in self._drafts:
-                await self._service.drafts.let_go(draft)
             self._writer.close()
+            await self._drafts.left(self._process)
 
     async def _read(self, tasks: asyncio.TaskGroup) -> None:
-        while True:
-            async with asyncio.timeout(None if self._greeted else HELLO_SECONDS):
-                data = await self._reader.read(READ_BYTES)
-            if not data:
-                return
-            try:
-                payloads = self._frames.feed(data)
-            except WireError as error:
-                await self._send(encode_error(0, m.ErrorInfo(PROTOCOL_ERROR, error.what)))
-                return
-            for payload in payloads:
-                if not await self._take(payload, tasks):
+        async with asyncio.timeout(HELLO_SECONDS) as patience:
+            while data := await self._reader.read(READ_BYTES):
+                try:
+                    payloads = self._frames.feed(data)
+                except WireError as error:
+                    await self._send(encode_error(0, m.ErrorInfo(PROTOCOL_ERROR, error.what)))
                     return
+                for payload in payloads:
+                    if not await self._take(payload, tasks):
+                        return
+                if self._greeted:
+                    patience.reschedule(None)
 
     async def _take(self, payload: dict[str, object], tasks: asyncio.TaskGroup) -> bool:
         """Start one request; False when the connection must end."""
@@ -97,50 +100,43 @@ class Session:
             why = "its number is in use" if number in self._running else f"{REQUESTS_AT_ONCE} requests are running"
             await self._send(encode_error(number, m.ErrorInfo(BUSY, "the request was not begun", why, "wait for one")))
             return True
-        await self._hold_draft(request)
-        self._running[number] = tasks.create_task(self._answer(number, request))
+        if isinstance(request, m.AddFile | m.AddDir):
+            self._drafts.hold(request.draft, self._process)
+        work = self._running[number] = tasks.create_task(self._perform(number, request))
+        tasks.create_task(self._answer(number, work))
         return True
 
-    async def _hold_draft(self, request: m.Request) -> None:
-        draft = request.draft if isinstance(request, m.AddFile | m.AddDir) else None
-        if draft is not None and draft not in self._drafts:
-            self._drafts.add(draft)
-            self._service.drafts.hold(draft)
-
     async def _cancel(self, number: int, request: m.CancelRequest) -> bool:
-        task = self._running.get(request.request)
-        if task is not None:
-            task.cancel()
+        work = self._running.get(request.request)
+        if work is not None:
+            work.cancel()
         await self._send(encode_reply(number, m.Done()))
         return True
 
-    async def _answer(self, number: int, request: m.Request) -> None:
+    async def _answer(self, number: int, work: asyncio.Task[bytes]) -> None:
+        """Send what the work on a request gives; a task of its own, for the work may be cancelled before it begins."""
+        try:
+            frame = await work
+        except asyncio.CancelledError:
+            if self._leaving or not work.cancelled():
+                raise
+            frame = encode_error(number, error_info(Cancelled("the request was cancelled", "the client asked for it")))
+        del self._running[number]
+        await self._send(frame)
+
+    async def _perform(self, number: int, request: m.Request) -> bytes:
         async def tell(kind: str, message: m.Message) -> None:
             await self._send(encode_event(number, kind, message))
 
         try:
-            frame = await self._perform(number, request, tell)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            self._running.pop(number, None)
-            if self._writer.is_closing() or task is None:
-                raise
-            cancelled = Cancelled("the request was cancelled", "the client asked for it, or left")
-            await self._send(encode_error(number, error_info(cancelled)))
-            return
-        self._running.pop(number, None)
-        await self._send(frame)
-
-    async def _perform(self, number: int, request: m.Request, tell: object) -> bytes:
-        try:
-            return encode_reply(number, await self._replies.answer(request, tell))  # type: ignore[arg-type]
+            return encode_reply(number, await self._replies.answer(request, tell))
         except SyncdError as error:
             return encode_error(number, error_info(error))
         except WireError as error:
             too_large = Refused("the answer does not fit into a frame", error.what, "ask for a smaller page")
             return encode_error(number, error_info(too_large))
-        except ConnectionError:
-            raise
+        except (ConnectionError, TimeoutError):
+            raise  # an event could not be sent: the client went, or does not read
         except Exception as error:
             log.exception("unexpected error in %s", request.op)
             return encode_error(number, m.ErrorInfo("failed", "unexpected error in the daemon", repr(error)))

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import logging
+from collections import Counter, deque
 from collections.abc import Callable
 
 from syncd.clock import Clock
 from syncd.engine import Engine
-from syncd.errors import InvalidInput, NotFound
+from syncd.errors import InvalidInput, NotFound, SyncdError
 from syncd.events import Bus, JobChanged
 from syncd.jobs.states import Kind, State
+from syncd.journal.core import Ledger
 from syncd.journal.jobs import DownloadSpec, JobRow, JobRows, RunFacts, UploadSpec
+from syncd.journal.runs import inputs
 from syncd.model import names
 from syncd.model.views import ReceiptView, VersionView
 from syncd.pin.pins import Pins
+from syncd.upload.commit import check_spec
+
+log = logging.getLogger(__name__)
 
 JANITOR_SECONDS = 30.0
+_DROPPED_KEPT = 1000
 
 
 class DraftVerbs:
     """What can be handed to the daemon.
 
     Args:
-        rows, engine: where jobs are promised and run.
+        ledger, engine: where jobs are promised and run.
         pins: holds what was added.
         remote: the remote's URL, noted in each job.
         transaction: makes a fresh transaction id.
@@ -30,10 +37,11 @@ class DraftVerbs:
     """
 
     def __init__(
-        self, rows: JobRows, engine: Engine, pins: Pins, bus: Bus, clock: Clock, remote: str,
+        self, ledger: Ledger, engine: Engine, pins: Pins, bus: Bus, clock: Clock, remote: str,
         transaction: Callable[[], str], keep_seconds: float,
     ) -> None:  # fmt: skip
-        self._rows = rows
+        self._ledger = ledger
+        self._rows = JobRows(ledger)
         self._engine = engine
         self._pins = pins
         self._bus = bus
@@ -41,7 +49,9 @@ class DraftVerbs:
         self._remote = remote
         self._transaction = transaction
         self._keep_seconds = keep_seconds
-        self._held: Counter[str] = Counter()
+        self._clients: Counter[int] = Counter()
+        self._held: dict[str, set[int]] = {}
+        self._dropped: deque[str] = deque(maxlen=_DROPPED_KEPT)
 
     async def add_file(
         self, draft: str, path: bytes, name: bytes, *, dev: int, ino: int, size: int, policy: str, overwrite: bool
@@ -79,7 +89,7 @@ class DraftVerbs:
             empty: the caller added nothing on purpose; otherwise a draft that is not there is an error.
 
         Raises:
-            InvalidInput: a word that may not be used.
+            InvalidInput: a word that may not be used, or more than a log entry holds.
             NotFound: the draft was dropped meanwhile.
         """
         before = await self._rows.of_draft(_draft_id(draft))
@@ -98,8 +108,9 @@ class DraftVerbs:
         spec = UploadSpec(
             txn=txn, type=type_, description=description, metadata=metadata, aliases=given,
             tags=tuple(dict.fromkeys(names.check_tag(tag) for tag in tags)), run=run, files=files, bytes=size,
-            ways=await self._pins.ways(draft),
+            ways=await self._pins.ways(draft), inputs=await inputs(self._ledger, run.project, run.id) if run else (),
         )  # fmt: skip
+        check_spec(spec)
         row = await self._rows.accept(
             JobRow(txn, Kind.UPLOAD, State.ACCEPTED, self._remote, draft, key.project, key.name, spec, now, now)
         )
@@ -121,30 +132,61 @@ class DraftVerbs:
         self._engine.submit(row.job)
         return row
 
-    def hold(self, draft: str) -> None:
-        """A client that works on the draft is connected: it is not dropped meanwhile."""
-        self._held[draft] += 1
+    def arrived(self, process: int) -> None:
+        """A client of this process (its pid) is connected."""
+        self._clients[process] += 1
 
-    async def let_go(self, draft: str) -> None:
-        """That client is gone; from now on the draft's time runs."""
-        self._held[draft] -= 1
-        if self._held[draft] <= 0:
+    def hold(self, draft: str, process: int) -> None:
+        """That process works on the draft: it is not dropped while any client of it is connected."""
+        self._held.setdefault(draft, set()).add(process)
+
+    async def left(self, process: int) -> None:
+        """One client of the process is gone; with the last of them the time of its drafts begins to run."""
+        self._clients[process] -= 1
+        if self._clients[process] > 0:
+            return
+        del self._clients[process]
+        for holders in self._held.values():
+            holders.discard(process)
+        for draft in [draft for draft, holders in self._held.items() if not holders]:
             del self._held[draft]
-            await self._pins.touch(draft)
+            await self._touch(draft)
 
     async def run_janitor(self) -> None:
         """Drop drafts whose clients are gone for too long, until cancelled. After a restart their time begins anew."""
-        for draft in await self._pins.drafts_idle(self._clock.now() + 1):
-            await self._pins.touch(draft)
+        for draft in await self._idle(-1.0):
+            await self._touch(draft)
         while True:
             await self._clock.sleep(min(JANITOR_SECONDS, self._keep_seconds))
-            for draft in await self._pins.drafts_idle(self._clock.now() - self._keep_seconds):
+            for draft in await self._idle(self._keep_seconds):
                 if draft not in self._held:
-                    await self._pins.drop(draft)
+                    self._dropped.append(draft)  # before the deed: what is added meanwhile must not begin it anew
+                    await self._let_drop(draft)
+
+    async def _idle(self, seconds: float) -> list[str]:
+        try:
+            return await self._pins.drafts_idle(self._clock.now() - seconds)
+        except SyncdError as error:  # of the journal; it may work again at the next look
+            log.warning("cannot look for abandoned drafts: %s", error)
+            return []
+
+    async def _let_drop(self, draft: str) -> None:
+        try:
+            await self._pins.drop(draft)
+        except SyncdError as error:
+            log.warning("cannot drop the abandoned draft %s yet: %s", draft, error)
+
+    async def _touch(self, draft: str) -> None:
+        try:
+            await self._pins.touch(draft)
+        except SyncdError as error:
+            log.warning("cannot note when the client of draft %s left: %s", draft, error)
 
     async def _open_draft(self, draft: str) -> None:
         if await self._rows.of_draft(_draft_id(draft)) is not None:
             raise NotFound(f"draft {draft} was logged", "a logged artifact does not change", "begin a new one")
+        if draft in self._dropped:
+            raise NotFound(f"draft {draft} was dropped", "its client was gone for too long", "add all files again")
 
 
 def _draft_id(draft: str) -> str:

@@ -36,10 +36,11 @@ class JobVerbs:
         """Return one job; NotFound."""
         return self.view(await self._rows.get(job))
 
-    async def page(self, open_only: bool, after: str, limit: int) -> list[JobView]:
-        """Return jobs, newest first, behind the job `after`."""
-        rows = await self._rows.page(open_only, after, max(1, min(limit, _PAGE_LIMIT)))
-        return [self.view(row) for row in rows]
+    async def page(self, open_only: bool, after: str, limit: int) -> tuple[list[JobView], str]:
+        """Return a page of jobs, newest first, behind the job `after`, and where the next page begins."""
+        size = max(1, min(limit, _PAGE_LIMIT))
+        rows = await self._rows.page(open_only, after, size + 1)
+        return [self.view(row) for row in rows[:size]], rows[size - 1].job if len(rows) > size else ""
 
     async def cancel(self, job: str) -> JobView:
         """Stop a job and let go what it holds; NotFound, Conflict."""

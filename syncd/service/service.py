@@ -13,6 +13,7 @@ from syncd.errors import Conflict, NotFound, SyncdError, root_cause
 from syncd.events import Bus, Listener
 from syncd.journal.core import Ledger
 from syncd.journal.jobs import JobRow, JobRows, RunFacts, UploadSpec
+from syncd.journal.runs import note_input
 from syncd.lanes import Lane
 from syncd.meter import Meter
 from syncd.model import names
@@ -76,8 +77,9 @@ class Service:
         self._rows = rows
         self.jobs = JobVerbs(rows, parts.engine, parts.bus, parts.clock)
         self.drafts = DraftVerbs(
-            rows, parts.engine, parts.pins, parts.bus, parts.clock, parts.remote.url, self._transaction, parts.draft_ttl
-        )
+            parts.ledger, parts.engine, parts.pins, parts.bus, parts.clock, parts.remote.url, self._transaction,
+            parts.draft_ttl,
+        )  # fmt: skip
         self.history = HistoryVerbs(
             parts.remote.repository, parts.lane, parts.clock, parts.facts.node, self._transaction
         )
@@ -101,8 +103,9 @@ class Service:
             raise _other_type(key, version.type, type_)
         if run is None:
             return version
-        warnings = await self.history.record_use(version, run.id)
-        return _with_warnings(version, warnings)
+        used = f"{key}:v{version.version}"
+        await note_input(self._parts.ledger, run.project, run.id, used, self._parts.clock.now())
+        return replace(version, warnings=await self.history.record_use(version, run.id))
 
     async def get(self, key: names.ArtifactKey, ref: str, root: bytes) -> JobView:
         """Start restoring a version below a directory."""
@@ -143,7 +146,8 @@ class Service:
 
     async def listed_jobs(self, limit: int) -> list[JobView]:
         """Return the newest jobs, for the page."""
-        return await self.jobs.page(False, "", limit)
+        page, _ = await self.jobs.page(False, "", limit)
+        return page
 
     async def listed_artifacts(self, limit: int) -> list[ArtifactView]:
         """Return artifacts of all projects, the one changed last first, for the page."""
@@ -265,7 +269,3 @@ def _could_become(row: JobRow, ref: str) -> bool:
 
 def _other_type(key: names.ArtifactKey, there: str, wanted: str) -> Conflict:
     return Conflict(f"{key} has type '{there}', not '{wanted}'", "a name has one type for ever", f"use type '{there}'")
-
-
-def _with_warnings(version: VersionView, warnings: list[str]) -> VersionView:
-    return replace(version, warnings=warnings) if warnings else version

@@ -9,12 +9,12 @@ flight is counted against one budget, so a slow remote stops the reading and not
 
 What a crash leaves, by the place it strikes:
 
-| after                         | is left                                   | who cleans, what is sent again            |
-|-------------------------------|-------------------------------------------|-------------------------------------------|
-| reading, before a pack's put  | nothing                                   | read and sent at the next start           |
-| a pack's put, before its row  | a pack nobody refers to                   | sent again: at most the packs in flight   |
+| after                         | is left                                   | who cleans, what is sent again           |
+|-------------------------------|-------------------------------------------|------------------------------------------|
+| reading, before a pack's put  | nothing                                   | read and sent at the next start          |
+| a pack's put, before its row  | a pack nobody refers to                   | sent again: at most the packs in flight  |
 | a pack's row                  | pack and rows                             | nothing is sent again, nothing read again |
-| the manifest's put            | a manifest nobody refers to               | written again under the same name         |
-| the row `prepared`            | everything but the log entry              | goes on with the commit                   |
-| the log entry (commit point)  | the version exists                        | found by its transaction id, then let go  |
+| the manifest's put            | a manifest nobody refers to               | written again under the same name        |
+| the row `prepared`            | everything but the log entry              | goes on with the commit                  |
+| the log entry (commit point)  | the version exists                        | found by its transaction id, then let go |
 """

@@ -4,20 +4,28 @@ The order, each step repeatable:
 
 1. The registry names the artifact (a collector must find its log).
 2. Slot 0 of its log fixes the type; two nodes that disagree are decided by put-if-absent.
-3. The commit entry is appended under the job's transaction id (laws L1, L3, L4).
+3. The run that logs, if any, is noted in its own log; this alone may fail without harm.
+4. The commit entry is appended under the job's transaction id (laws L1, L3, L4).
 
 A crash after 1 or 2 leaves a name without a version, which the next commit fills.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 from syncd.clock import Clock
-from syncd.errors import Conflict, RemoteRefused
-from syncd.format.log import Commit, Create, LogEntry, Register
-from syncd.journal.jobs import JobResult, JobRow, UploadSpec
+from syncd.errors import Conflict, InvalidInput, RemoteRefused, SyncdError
+from syncd.format.digest import HASH_BYTES
+from syncd.format.keys import manifest_key, run_log
+from syncd.format.log import Commit, Create, LogEntry, Register, Start, encode_entry
+from syncd.journal.jobs import JobResult, JobRow, RunFacts, UploadSpec
 from syncd.journal.packs import PreparedRow
 from syncd.model.names import ArtifactKey
+from syncd.repo.log import Slot
 from syncd.repo.repository import Repository
+
+_NO_HASH = bytes(HASH_BYTES)
 
 
 class CommitStage:
@@ -45,10 +53,13 @@ class CommitStage:
         log = self._repository.artifact_log(key)
         if not await log.refresh():
             await self._create(key, spec)
+        warnings = await self._record_run(spec.txn, spec.run) if spec.run else []
         await log.append(spec.txn, lambda slots, prev: self._entry(key, spec, ready, prev))
         history = self._repository.replay(key)
         outcome = history.outcomes[spec.txn]
         version = history.versions[outcome.version]
+        if not outcome.new:
+            warnings.append(_same_content(key, outcome.version))
         return JobResult(
             version=outcome.version,
             new_version=outcome.new,
@@ -56,29 +67,31 @@ class CommitStage:
             bytes_stored=stored,
             files=version.files,
             bytes=version.size,
-            warnings=() if outcome.new else (_same_content(key, outcome.version),),
+            warnings=tuple(warnings),
         )
 
     async def _create(self, key: ArtifactKey, spec: UploadSpec) -> None:
-        registered = {item.key for item in await self._repository.artifacts(key.project)}
-        if key not in registered:
-            await self._repository.registry().append(
-                f"{spec.txn}-reg",
-                lambda slots, prev: Register(
-                    txn=f"{spec.txn}-reg", prev=prev, gc_seen=0, node=self._node, at=self._clock.now(),
-                    project=key.project, name=key.name, type=spec.type,
-                ),
-            )  # fmt: skip
-        await self._repository.artifact_log(key).append(
-            f"{spec.txn}-new",
-            lambda slots, prev: (
-                None
-                if slots
-                else Create(
-                    txn=f"{spec.txn}-new", prev=prev, gc_seen=0, node=self._node, at=self._clock.now(), type=spec.type
-                )
-            ),
-        )
+        def register(slots: list[Slot], prev: bytes) -> LogEntry | None:
+            if any(_names(slot.entry, key) for slot in slots):
+                return None
+            head = self._head(f"{spec.txn}-reg", prev)
+            return Register(**head, project=key.project, name=key.name, type=spec.type)
+
+        def create(slots: list[Slot], prev: bytes) -> LogEntry | None:
+            return None if slots else Create(**self._head(f"{spec.txn}-new", prev), type=spec.type)
+
+        await self._repository.registry().append(f"{spec.txn}-reg", register)
+        await self._repository.artifact_log(key).append(f"{spec.txn}-new", create)
+
+    async def _record_run(self, txn: str, run: RunFacts) -> list[str]:
+        """Note that the run exists, once for all its artifacts, best effort; return warnings."""
+        try:
+            await self._repository.run_log(run.project, run.id).append(
+                f"{txn}-run", lambda slots, prev: None if slots else _start(run, self._head(f"{txn}-run", prev))
+            )
+        except SyncdError as error:
+            return [f"the run {run.id} could not be recorded: {error.what}"]
+        return []
 
     def _entry(self, key: ArtifactKey, spec: UploadSpec, ready: PreparedRow, prev: bytes) -> LogEntry:
         # Built anew for every slot: replaying first means a type decided meanwhile by another node is seen here.
@@ -90,27 +103,54 @@ class CommitStage:
                 "this syncd cannot tell whether the packs it refers to outlive that",
                 "upgrade syncd on this node; the job goes on then",
             )
-        return Commit(
-            txn=spec.txn,
-            prev=prev,
-            gc_seen=0,
-            node=self._node,
-            at=self._clock.now(),
-            manifest=ready.manifest,
-            manifest_hash=ready.manifest_hash,
-            manifest_size=ready.manifest_size,
-            digest=ready.digest,
-            aliases=spec.aliases,
-            tags=spec.tags,
-            metadata=spec.metadata,
-            description=spec.description,
-            run=spec.run.id if spec.run else "",
-            run_project=spec.run.project if spec.run else "",
-            inputs=(),
-            entries=ready.entries,
-            files=ready.files,
-            size=ready.size,
-        )
+        return _commit(spec, ready, self._head(spec.txn, prev))
+
+    def _head(self, txn: str, prev: bytes) -> dict[str, Any]:
+        return {"txn": txn, "prev": prev, "gc_seen": 0, "node": self._node, "at": self._clock.now()}
+
+
+def check_spec(spec: UploadSpec) -> None:
+    """Raise InvalidInput when no log entry can hold what is asked: at once, not after the upload."""
+    head = {"txn": spec.txn, "prev": _NO_HASH, "node": "n" * 64}
+    ready = PreparedRow(manifest_key(_NO_HASH, spec.txn), _NO_HASH, 0, _NO_HASH, 0, 0, 0)
+    if spec.run is not None:
+        try:
+            run_log(spec.run.project, spec.run.id)
+            encode_entry(_start(spec.run, head))
+        except InvalidInput as error:
+            raise InvalidInput(f"invalid run {spec.run.id[:80]!r}", error.what, error.hint) from error
+    encode_entry(_commit(spec, ready, head))
+
+
+def _commit(spec: UploadSpec, ready: PreparedRow, head: dict[str, Any]) -> Commit:
+    return Commit(
+        **head,
+        manifest=ready.manifest,
+        manifest_hash=ready.manifest_hash,
+        manifest_size=ready.manifest_size,
+        digest=ready.digest,
+        entries=ready.entries,
+        files=ready.files,
+        size=ready.size,
+        aliases=spec.aliases,
+        tags=spec.tags,
+        metadata=spec.metadata,
+        description=spec.description,
+        run=spec.run.id if spec.run else "",
+        run_project=spec.run.project if spec.run else "",
+        inputs=spec.inputs,
+    )
+
+
+def _start(run: RunFacts, head: dict[str, Any]) -> Start:
+    facts = head | ({"at": run.started} if run.started else {})
+    return Start(
+        **facts, project=run.project, run=run.id, name=run.name, group=run.group, job_type=run.job_type
+    )  # fmt: skip
+
+
+def _names(entry: LogEntry, key: ArtifactKey) -> bool:
+    return isinstance(entry, Register) and (entry.project, entry.name) == (key.project, key.name)
 
 
 def _same_type(key: ArtifactKey, there: str, wanted: str) -> None:

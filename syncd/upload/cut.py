@@ -33,6 +33,8 @@ class Reader(Protocol):
         ...
 
 
+_FEW = 4  # reads of less than this part of a window get a buffer of their own
+
 OpenPin = Callable[[int], Reader]
 StoredPrefix = Callable[[bytes], Awaitable[list[ChunkRow]]]
 
@@ -60,38 +62,46 @@ class CutStage:
         self._window = max(window, chunking.params.maximum)
 
     async def cuts(self, group: list[FileRow], tasks: asyncio.TaskGroup) -> AsyncGenerator[Awaitable[Cut], None]:
-        """Yield the cuts of a group in order, as awaitables that may still be at work in the lane."""
+        """Yield the cuts of a group in order, as awaitables that may still be at work in the lane.
+
+        Where the next one must wait for room, a cut without files goes before it that says how much it `wants`: the
+        one who holds the room may be waiting for cuts.
+        """
         if len(group) == 1 and group[0].size > self._window:
             async for cut in self._large(group[0], tasks):
                 yield cut
             return
-        rest = []
-        for row in group:
-            known = await self._prefix(row.name) if row.size else []
-            if known and known[-1].offset + known[-1].length == row.size:
-                hold = await self._budget.take(0)
-                yield _ready(Cut([FileCut(row, [], True, known)], hold))
-            else:
-                rest.append(row)
-        if rest:
-            hold = await self._budget.take(sum(row.size for row in rest if row.type == "file"))
-            files = tasks.create_task(self._lane.run(self._cut_small, rest))
-            yield tasks.create_task(_with_hold(files, hold))
+        known = {row.name: await self._known(row) for row in group if row.type == "file" and row.size}
+        size = sum(row.size for row in group if known.get(row.name) == [])
+        room = self._room(size)
+        if not self._budget.fits(room):
+            yield _ready(self._cut([], wants=room))
+        hold = await self._budget.take(room)
+        files = tasks.create_task(self._lane.run(self._cut_small, group, known, self._space(hold, size)))
+        yield tasks.create_task(_with_hold(files, hold))
+
+    async def _known(self, row: FileRow) -> list[ChunkRow]:
+        """Return the chunks of a small file if all of it is stored: it is not worth reading in parts."""
+        known = await self._prefix(row.name)
+        return known if known and known[-1].offset + known[-1].length == row.size else []
 
     async def _large(self, row: FileRow, tasks: asyncio.TaskGroup) -> AsyncGenerator[Awaitable[Cut], None]:
         known = await self._prefix(row.name)
         offset = known[-1].offset + known[-1].length if known else 0
         if known:
-            hold = await self._budget.take(0)
-            yield _ready(Cut([FileCut(row, [], offset == row.size, known)], hold))
+            yield _ready(self._cut([FileCut(row, [], offset == row.size, known)]))
         if offset == row.size:
             return
         reader = await self._lane.run(self._open, row)
         try:
             while offset < row.size:
                 size = min(self._window, row.size - offset)
-                hold = await self._budget.take(size)
-                data, ends = await self._lane.run(self._read_window, reader, row, offset, size)
+                room = self._room(size)
+                if not self._budget.fits(room):
+                    yield _ready(self._cut([], wants=room))
+                hold = await self._budget.take(room)
+                data = self._space(hold, size)
+                ends = await self._lane.run(self._read_window, reader, row, offset, data)
                 last = offset + ends[-1] == row.size
                 hashing = tasks.create_task(self._lane.run(_hash_window, data, ends, offset))
                 yield tasks.create_task(_window_cut(row, hashing, last, hold))
@@ -99,36 +109,50 @@ class CutStage:
         finally:
             reader.close()
 
+    def _room(self, size: int) -> int:
+        """Return what a read of `size` bytes holds: a whole window, in a buffer used again, unless it is small."""
+        return size if size * _FEW < self._window else self._window
+
+    def _space(self, hold: Hold, size: int) -> memoryview:
+        return memoryview(hold.buffer() if hold.size == self._window else bytearray(size))[:size]
+
+    def _cut(self, files: list[FileCut], wants: int = 0) -> Cut:
+        return Cut(files, Hold(self._budget, 0), wants)
+
     def _open(self, row: FileRow) -> Reader:
         if row.pin is None:
             raise SourceLost(f"{printable(row.name)} has no pin", "the journal lost it", "log the file again")
         return self._open_pin(row.pin)
 
-    def _read_window(self, reader: Reader, row: FileRow, offset: int, size: int) -> tuple[memoryview, list[int]]:
-        data = memoryview(bytearray(size))
+    def _read_window(self, reader: Reader, row: FileRow, offset: int, data: memoryview) -> list[int]:
         got = reader.read_at(offset, data)
-        if got != size:
+        if got != len(data):
             raise SourceLost(
                 f"{printable(row.name)} became shorter than when it was logged",
                 f"{offset + got} of {row.size} bytes are there",
                 "log the file again",
             )
-        final = offset + size == row.size
-        return data, self._chunking.cutter.boundaries(data, self._chunking.params, final)
+        final = offset + len(data) == row.size
+        return self._chunking.cutter.boundaries(data, self._chunking.params, final)
 
-    def _cut_small(self, rows: list[FileRow]) -> list[FileCut]:
+    def _cut_small(self, rows: list[FileRow], known: dict[bytes, list[ChunkRow]], space: memoryview) -> list[FileCut]:
         cuts = []
         for row in rows:
-            pieces: list[Piece] = []
-            if row.type == "file" and row.size:
-                reader = self._open(row)
-                try:
-                    data, ends = self._read_window(reader, row, 0, row.size)
-                finally:
-                    reader.close()
-                pieces = _hash_window(data, ends, 0)
-            cuts.append(FileCut(row, pieces, True))
+            stored = known.get(row.name, [])
+            if row.type != "file" or not row.size or stored:
+                cuts.append(FileCut(row, [], True, stored))
+            else:
+                cuts.append(FileCut(row, self._pieces(row, space[: row.size]), True))
+                space = space[row.size :]
         return cuts
+
+    def _pieces(self, row: FileRow, data: memoryview) -> list[Piece]:
+        reader = self._open(row)
+        try:
+            ends = self._read_window(reader, row, 0, data)
+        finally:
+            reader.close()
+        return _hash_window(data, ends, 0)
 
 
 def _hash_window(data: memoryview, ends: list[int], offset: int) -> list[Piece]:

@@ -1,8 +1,9 @@
 """Third stage: leave out what is stored already, frame the rest, seal packs.
 
-Known means: in this node's journal, or in a pack of this very job that is still on its way. Entries remember where
-their chunks lie as runs of neighbouring frames; a pack's id is known once it is sealed, so until then runs point at
-the pack object.
+Known means: in this node's journal, or in a pack of this very job that is still on its way. What the journal knows is
+only believed: each pack is looked for in the remote when it is first used, and a chunk of one that is gone is stored
+again. Entries remember where their chunks lie as runs of neighbouring frames; a pack's id is known once it is sealed,
+so until then runs point at the pack object.
 """
 
 from __future__ import annotations
@@ -10,18 +11,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from syncd.errors import Corrupt
+from syncd.errors import RemoteUnavailable
 from syncd.format.codec import RAW, encode
 from syncd.format.digest import FileDigest
 from syncd.format.pack import PackBuilder
 from syncd.journal.core import Ledger
-from syncd.journal.packs import ChunkPlace, ChunkRow, known_chunks
+from syncd.journal.packs import ChunkRow, known_chunks
 from syncd.journal.pins import FileRow
 from syncd.lanes import Lane
+from syncd.model.names import printable
+from syncd.upload.budget import Budget
 from syncd.upload.parts import Cut, Done, FileCut, PackInFlight, PackRef, Piece, Progress, RunInFlight, UploadParams
 
 Payload = tuple[int, bytes | bytearray | memoryview]
+Places = dict[bytes, tuple[PackRef, int]]
 Seal = Callable[[PackInFlight], Awaitable[None]]
+Missing = Callable[[set[bytes]], Awaitable[set[bytes]]]
+
+_ROWS_A_PACK = 1 << 16
 
 
 class _OpenFile:
@@ -54,6 +61,8 @@ class PackStage:
         params: sizes.
         nonce: 16 bytes for the packs of this job; the same for the same transaction, so that a repeated pack has the
             same name and bytes.
+        budget: what the cuts' holds are of.
+        missing: tells which of some packs are not in the remote (and forgets them).
         seal: takes a full pack; returns when it may be forgotten (there is room to send it).
         progress: is told what was read.
     """
@@ -65,6 +74,8 @@ class PackStage:
         lane: Lane,
         params: UploadParams,
         nonce: bytes,
+        budget: Budget,
+        missing: Missing,
         seal: Seal,
         progress: Progress,
     ) -> None:
@@ -73,6 +84,8 @@ class PackStage:
         self._lane = lane
         self._params = params
         self._nonce = nonce
+        self._budget = budget
+        self._missing = missing
         self._seal = seal
         self._progress = progress
         self._pending: dict[bytes, tuple[PackInFlight, int]] = {}
@@ -82,9 +95,16 @@ class PackStage:
         self.reused: set[bytes] = set()
 
     async def add(self, cut: Cut) -> list[Done]:
-        """Take a cut; return the entries that are complete with it."""
-        hashes = [p.hash for f in cut.files for p in f.pieces] + [r.hash for f in cut.files for r in f.known]
-        known = await known_chunks(self._ledger, self._repo_id, hashes) if hashes else {}
+        """Take a cut; return the entries that are complete with it.
+
+        Raises:
+            RemoteUnavailable: what an earlier life had stored of a file is gone; it must be read again.
+        """
+        if self._pack.held and self._pack.held + cut.wants > self._budget.limit:
+            await self.flush()  # only this pack, once sent, can give the room that the reading waits for
+        known = await self._known(
+            [p.hash for f in cut.files for p in f.pieces] + [r.hash for f in cut.files for r in f.known]
+        )
         payloads = await self._encode_new(cut, known)
         done = []
         for file in cut.files:
@@ -96,8 +116,8 @@ class PackStage:
 
     async def add_bytes(self, data: bytes, digest: bytes) -> tuple[PackRef, int]:
         """Store one piece that is not of a file (a manifest page); return where it lies."""
-        known = await known_chunks(self._ledger, self._repo_id, [digest])
-        place = self._find(digest, known)
+        known = await self._known([digest])
+        place = known.get(digest)
         if place is None:
             codec, payload = await self._lane.run(encode, memoryview(data), self._params.compress)
             place = self._frame(digest, len(data), codec, payload)
@@ -123,11 +143,22 @@ class PackStage:
             if self._pending.get(digest, (None, 0))[0] is pack:
                 del self._pending[digest]
 
-    async def _encode_new(self, cut: Cut, known: dict[bytes, ChunkPlace]) -> dict[bytes, Payload]:
+    async def _known(self, hashes: list[bytes]) -> Places:
+        """Return where chunks lie: on their way (those stay good once they arrive), or in packs seen in the remote."""
+        places: Places = {digest: self._pending[digest] for digest in hashes if digest in self._pending}
+        others = [digest for digest in hashes if digest not in places]
+        known = await known_chunks(self._ledger, self._repo_id, others) if others else {}
+        unseen = {place.pack for place in known.values()} - self.reused
+        gone = await self._missing(unseen) if unseen else set()
+        self.reused |= unseen - gone
+        places.update((digest, (at.pack, at.frame)) for digest, at in known.items() if at.pack not in gone)
+        return places
+
+    async def _encode_new(self, cut: Cut, known: Places) -> dict[bytes, Payload]:
         fresh: dict[bytes, memoryview] = {}
         for file in cut.files:
             for piece in file.pieces:
-                if piece.hash not in known and piece.hash not in self._pending:
+                if piece.hash not in known:
                     fresh[piece.hash] = piece.data
         slices = _shares(list(fresh.items()), self._lane.threads)
         compress = self._params.compress
@@ -139,25 +170,22 @@ class PackStage:
             cut.hold.shrink(sum(len(payload) for _, payload in payloads.values()))
         return payloads
 
-    async def _add_file(
-        self, cut: FileCut, known: dict[bytes, ChunkPlace], payloads: dict[bytes, Payload], whole: Cut
-    ) -> Done | None:
+    async def _add_file(self, cut: FileCut, known: Places, payloads: dict[bytes, Payload], whole: Cut) -> Done | None:
         if self._open is None:
             self._open = _OpenFile(cut.file)
         file = self._open
         for row in cut.known:
-            place = self._find(row.hash, known)
+            place = known.get(row.hash)
             if place is None:
-                raise Corrupt(
-                    f"the journal lost where a chunk of {row.name!r} lies",
-                    "its pack was found missing",
-                    "read it again",
+                raise RemoteUnavailable(
+                    f"a stored chunk of {printable(row.name)} is gone", "its pack is missing", "it is stored again"
                 )
             file.add(row.length, row.hash, *place)
             self._progress.read(row.length)
         for piece in cut.pieces:
-            pack, frame = await self._place(piece, known, payloads, whole)
-            file.add(len(piece.data), piece.hash, pack, frame)
+            place = known.get(piece.hash) or self._place(piece, payloads[piece.hash], whole)
+            known[piece.hash] = place
+            file.add(len(piece.data), piece.hash, *place)
             row = ChunkRow(cut.file.name, piece.offset, len(piece.data), piece.hash)
             self._pack.rows.append((cut.file.pin, row))
             self._progress.read(len(piece.data))
@@ -169,28 +197,10 @@ class PackStage:
             self._progress.file_done()
         return file.done()
 
-    async def _place(
-        self, piece: Piece, known: dict[bytes, ChunkPlace], payloads: dict[bytes, Payload], whole: Cut
-    ) -> tuple[PackRef, int]:
-        place = self._find(piece.hash, known)
-        if place is not None:
-            return place
-        payload = payloads.get(piece.hash)
-        if payload is None:  # known when the cut was looked up, forgotten since
-            payload = await self._lane.run(encode, piece.data, self._params.compress)
+    def _place(self, piece: Piece, payload: Payload, whole: Cut) -> tuple[PackRef, int]:
         if not self._pack.holds or self._pack.holds[-1] is not whole.hold:
             self._pack.holds.append(whole.hold.keep())
         return self._frame(piece.hash, len(piece.data), *payload)
-
-    def _find(self, digest: bytes, known: dict[bytes, ChunkPlace]) -> tuple[PackRef, int] | None:
-        pending = self._pending.get(digest)
-        if pending is not None:
-            return pending
-        place = known.get(digest)
-        if place is None:
-            return None
-        self.reused.add(place.pack)
-        return place.pack, place.frame
 
     def _frame(
         self, digest: bytes, length: int, codec: int, payload: bytes | bytearray | memoryview
@@ -201,7 +211,7 @@ class PackStage:
         return self._pack, frame
 
     async def _seal_when_full(self) -> None:
-        if self._builder.size >= self._params.pack_target:
+        if self._builder.is_full(self._params.pack_target) or len(self._pack.rows) >= _ROWS_A_PACK:
             await self.flush()
 
 

@@ -44,7 +44,7 @@ class Piece:
 
 @dataclass(slots=True)
 class FileCut:
-    """Neighbouring chunks of one file. `last` on the piece that ends it; `known` are chunks stored by an earlier life."""
+    """Neighbouring chunks of one file. `last` on the piece that ends it; `known` are stored by an earlier life."""
 
     file: FileRow
     pieces: list[Piece]
@@ -54,10 +54,14 @@ class FileCut:
 
 @dataclass(slots=True)
 class Cut:
-    """What one call of the reading lane gave: parts of one large file, or many small ones; `hold` counts its bytes."""
+    """What one call of the reading lane gave: parts of one large file, or many small ones; `hold` counts its bytes.
+
+    `wants` is how many bytes the reading waits to be given before the next cut; 0 when it does not wait.
+    """
 
     files: list[FileCut]
     hold: Hold
+    wants: int = 0
 
 
 class PackInFlight:
@@ -76,6 +80,11 @@ class PackInFlight:
         self.parts: list[bytes | bytearray | memoryview] = []
         self.size = 0
         self.stored = False
+
+    @property
+    def held(self) -> int:
+        """Bytes of budget that this pack keeps from others."""
+        return sum(hold.size for hold in self.holds)
 
     def dismiss(self) -> None:
         """Drop bytes and holds: the pack is stored, only its id matters now."""

@@ -7,7 +7,7 @@ Every failure ends the whole flow (one task group); what packs were stored by th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 
 from syncd.clock import Clock
@@ -100,11 +100,12 @@ class Uploads:
             raise root_cause(group) from group
         return warnings
 
-    async def commit(self, job: JobRow, spec: UploadSpec) -> JobResult:
+    async def commit(self, job: JobRow, spec: UploadSpec, meter: Progress) -> JobResult:
         """Write the commit entry of a job whose bytes are stored. May be repeated until it says done."""
+        await self.store(job, spec, meter)  # nothing to do, unless the journal lost what it noted
         ready = await prepared(self._ledger, job.job)
         if ready is None:
-            raise RemoteUnavailable("the journal lost what was stored", "", "it is stored again")
+            raise RemoteUnavailable("the journal does not keep what is noted", "", "see `syncd doctor`")
         return await self._commit.commit(job, spec, ready, await stored_bytes(self._ledger, job.job))
 
     async def _store_all(self, job: JobRow, spec: UploadSpec, meter: Progress, tasks: asyncio.TaskGroup) -> None:
@@ -113,7 +114,17 @@ class Uploads:
         repo_id = self._repository.id
         budget = Budget(params.memory)
         nonce = hash_bytes(b"syncd pack nonce", spec.txn.encode())[:16]
-        packer = PackStage(self._ledger, repo_id, self._lane, params, nonce, lambda pack: sender.send(pack), meter)
+        packer = PackStage(
+            self._ledger,
+            repo_id,
+            self._lane,
+            params,
+            nonce,
+            budget,
+            self._missing,
+            lambda pack: sender.send(pack),
+            meter,
+        )  # fmt: skip
         sender = SendStage(
             self._repository.store, self._ledger, repo_id, job.job, draft, params.sends, tasks, self._pins.advance,
             packer.forget, meter,
@@ -171,41 +182,74 @@ class Uploads:
             return []
         try:
             manifest = await self._repository.manifests.read(newest)
-            packs = {ref.pack for ref in manifest.pages}
+            holders = {ref.pack for ref in manifest.pages}
+            if holders <= await self._known(holders):
+                return []  # the packs of the pages are learned last: who knows them knows all
+            packs: set[bytes] = set()
             async for page in self._repository.manifests.pages(manifest):
                 packs.update(page.packs)
-            known = await packs_known(self._ledger, self._repository.id, sorted(packs))
-            for pack in sorted(packs - known)[:_FOREIGN_PACKS]:
-                frames = await self._repository.packs.index(pack)
-                row = StoredPack(pack, 0, tuple((frame.hash, frame.raw_length) for frame in frames))
-                await learn_packs(self._ledger, self._repository.id, [row])
+            await self._learn(sorted(packs - holders)[:_FOREIGN_PACKS])
+            await self._learn(sorted(holders))
         except SyncdError as error:
             return [f"{key}:v{newest.number} could not be read for deduplication: {error.what}"]
         return []
 
-    async def _check_reused(self, packs: set[bytes], draft: str, job: str) -> None:
-        """Packs that were only believed to be there must be there before the commit (law L1)."""
-        room = asyncio.Semaphore(_CHECKS_AT_ONCE)
+    async def _known(self, packs: set[bytes]) -> set[bytes]:
+        return await packs_known(self._ledger, self._repository.id, sorted(packs))
 
-        async def missing(pack: bytes) -> bytes | None:
-            async with room:
-                try:
-                    await self._repository.store.stat(pack_key(pack))
-                except NotFound:
-                    return pack
-                return None
+    async def _learn(self, packs: list[bytes]) -> None:
+        known = await self._known(set(packs))
 
-        gone = [pack for pack in await asyncio.gather(*map(missing, sorted(packs))) if pack is not None]
+        async def learn(pack: bytes) -> None:
+            frames = await self._repository.packs.index(pack)
+            row = StoredPack(pack, 0, tuple((frame.hash, frame.raw_length) for frame in frames))
+            await learn_packs(self._ledger, self._repository.id, [row])
+
+        await _side_by_side(learn, [pack for pack in packs if pack not in known])
+
+    async def _missing(self, packs: set[bytes]) -> set[bytes]:
+        """Return those of `packs` that are not in the remote, and forget them."""
+        gone: set[bytes] = set()
+
+        async def look(pack: bytes) -> None:
+            try:
+                await self._repository.store.stat(pack_key(pack))
+            except NotFound:
+                gone.add(pack)
+
+        await _side_by_side(look, sorted(packs))
         if gone:
             await forget_packs(self._ledger, self._repository.id, gone)
-            await forget_progress(self._ledger, draft, job)
             for pack in gone:
                 self._repository.packs.forget(pack)
+        return gone
+
+    async def _check_reused(self, packs: set[bytes], draft: str, job: str) -> None:
+        """Packs of earlier uploads must still be there right before the commit (law L1)."""
+        gone = await self._missing(packs)
+        if gone:
+            await forget_progress(self._ledger, draft, job)
             raise RemoteUnavailable(
                 f"{len(gone)} packs this node knew are gone from the remote",
-                f"{pack_key(gone[0])} is one of them",
+                f"{pack_key(min(gone))} is one of them",
                 "their chunks are stored again",
             )
+
+
+async def _side_by_side(work: Callable[[bytes], Awaitable[None]], packs: list[bytes]) -> None:
+    """Do `work` for every pack, a bounded number at once; the first failure ends it."""
+    room = asyncio.Semaphore(_CHECKS_AT_ONCE)
+
+    async def one(pack: bytes) -> None:
+        async with room:
+            await work(pack)
+
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for pack in packs:
+                tasks.create_task(one(pack))
+    except BaseExceptionGroup as group:
+        raise root_cause(group) from group
 
 
 def _entry(item: Done) -> Entry:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from syncd_client.wire import messages as m
-from tests.kit.daemon import ROOT, converged
+from tests.kit.daemon import converged
+from tests.kit.own_mounts import in_own_mounts
 from tests.kit.trainer import (
     LIMITED,
     SPOILED,
@@ -35,18 +32,7 @@ SURVIVE_A_DEAD_DAEMON = {"deleted", "renamed"}
 
 def in_mounts(top: Path, way: str, *mounts: str) -> None:
     """Play the trainer on the directory `m` below `top`, after making mounts in a namespace of its own."""
-    for tool in ("unshare", "mount"):
-        if shutil.which(tool) is None:
-            pytest.skip(f"needs {tool}: apt install util-linux mount")
-    namespace = ["unshare", *(["-r"] if os.geteuid() else []), "-m", "sh", "-c"]
-    line = " && ".join((f"cd {shlex.quote(str(top))}", *mounts, 'exec "$0" "$@"'))
-    tried = subprocess.run([*namespace, line, "true"], capture_output=True, text=True)
-    if tried.returncode:
-        pytest.skip(f"these mounts cannot be made here: {tried.stderr.strip()[:200]}")
-    argv = [*namespace, line, sys.executable, "-m", "tests.kit.trainer", top / "home", top / "m" / "data", way]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "client")])}
-    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=100)
-    assert done.returncode == 0, done.stderr[-3000:]
+    in_own_mounts(top, "tests.kit.trainer", top / "home", top / "m" / "data", way, mounts=mounts)
 
 
 def test_versions_have_the_bytes_of_the_moment_of_add_file(tmp_path: Path) -> None:

@@ -174,3 +174,30 @@ async def test_a_state_directory_with_odd_bytes_in_its_name_works(tmp_path: Path
         await journal.close()
     assert (odd / "journal.db").exists()
     assert list(tmp_path.iterdir()) == [odd]
+
+
+async def test_no_statement_leaves_the_journals_thread(journal: Journal) -> None:
+    """A cursor that ends in another thread resets a statement the lane may be running again: misuse, and lost work."""
+    written = await journal.write(lambda db: db.executemany("INSERT INTO meta VALUES (?, ?)", [("a", "1"), ("b", "2")]))
+    read = await journal.read(lambda db: db.execute("SELECT key FROM meta"))
+    for cursor in (written, read):
+        with pytest.raises(sqlite3.ProgrammingError, match="closed cursor"):
+            cursor.fetchall()
+    assert await journal.read(keys) == ["a", "b"]
+
+
+async def test_a_first_life_that_ended_in_the_middle_of_a_write_does_not_keep_the_next_from_starting(
+    path: str, lane: Lane, tmp_path: Path
+) -> None:
+    other = tmp_path / "dying.db"
+    dying = sqlite3.connect(other, isolation_level=None)
+    dying.execute("PRAGMA cache_size=1")  # so that pages reach the file, and the rollback journal becomes a hot one
+    dying.execute("CREATE TABLE cut_short (body)")
+    dying.execute("BEGIN IMMEDIATE")
+    dying.executemany("INSERT INTO cut_short VALUES (?)", [("x" * 3000,)] * 50)
+    shutil.copy(other, path)
+    shutil.copy(f"{other}-journal", f"{path}-journal")
+    dying.close()
+    journal = await open_journal(path, lane)
+    assert await journal.read(lambda db: db.execute("SELECT count(*) FROM cut_short").fetchone()[0]) == 0
+    await journal.close()

@@ -76,7 +76,6 @@ class Daemon:
             "SYNCD_PIN_SPOOL_DIRS": f"{home.parent}:/dev/shm",
             "SYNCD_PIN_RESERVE": "16MiB",
             "SYNCD_UVLOOP": os.environ.get("SYNCD_UVLOOP", "1"),
-            "PYTHONDEVMODE": "0",
             **({"SYNCD_REMOTE": f"file://{remote}"} if remote else {}),
             **settings,
         }

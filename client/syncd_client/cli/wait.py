@@ -11,6 +11,7 @@ from syncd_client.progress import Progress
 from syncd_client.wire.messages import JobInfo, Wait, Waited
 
 _ENDED = ("done", "failed", "cancelled")
+_GOOD = ("done", "committed")
 
 
 def wait(args: Namespace, console: Console) -> int:
@@ -71,11 +72,15 @@ class Listener:
 
 
 def failure_of(job: JobInfo) -> errors.Error | None:
-    """Return why a job ended badly, None when it did not."""
+    """Return why a job ended badly or is stuck until somebody helps, None when it is done."""
+    if job.state in _GOOD:
+        return None
     if job.state == "cancelled":
         return errors.Cancelled(f"job {job.job} was cancelled")
-    if job.state != "failed":
-        return None
     if job.error is None:
-        return errors.Error(f"job {job.job} failed")
-    return errors.from_info(job.error)
+        return errors.Error(f"job {job.job} is {job.state}")
+    if job.state in _ENDED:
+        return errors.from_info(job.error)
+    goes_on = f"job {job.job} goes on trying, nothing is lost"
+    hint = f"{job.error.hint}; {goes_on}" if job.error.hint else goes_on
+    return errors.from_code(job.error.code, job.error.what, job.error.why, hint, retry=True)

@@ -148,3 +148,12 @@ CREATE TABLE taken (
   at REAL NOT NULL,
   PRIMARY KEY (directory, path, signature)
 ) WITHOUT ROWID;
+
+-- Versions that runs have used through this daemon: what their own versions are said to be made from.
+CREATE TABLE run_inputs (
+  project TEXT NOT NULL,
+  run TEXT NOT NULL,
+  input TEXT NOT NULL,           -- project/name:vN
+  at REAL NOT NULL,
+  PRIMARY KEY (project, run, input)
+) WITHOUT ROWID;

@@ -1,13 +1,4 @@
-"""Runs jobs: asks the table what comes next, starts the flow, journals the outcome, and asks again.
-
-One task a job, from acceptance to its end or the daemon's. The journal row is written before the work it stands for
-begins, so a restart finds every open job at the place where it was. Uploads to one artifact run one after the other
-in the order they were accepted: that is the order of their versions.
-
-What becomes of an error is decided here and nowhere else. An upload gives up only what nobody can mend (another type
-under the name, lost source bytes): everything else is tried again for ever, with growing pauses, and seen in `status`.
-A download fails at once unless the remote may come back, and then after a few tries.
-"""
+"""The engine: one task a job, and the verbs that start, watch and cancel it."""
 
 from __future__ import annotations
 
@@ -15,12 +6,15 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
+from weakref import WeakValueDictionary
 
 from msgspec.structs import replace
 
 from syncd.clock import Chance, Clock
 from syncd.download.run import Downloads
-from syncd.errors import Conflict, InvalidInput, NotFound, Refused, SourceLost, SyncdError
+from syncd.engine.progress import JobProgress, Live
+from syncd.errors import Conflict, Corrupt, InvalidInput, LocalDisk, NotFound, SourceLost, SyncdError
 from syncd.events import Bus, JobChanged
 from syncd.jobs.backoff import retry_delay
 from syncd.jobs.machine import IllegalMove, pick_up, step
@@ -45,7 +39,7 @@ from syncd.jobs.states import (
     Stored,
 )  # fmt: skip
 from syncd.journal.core import Ledger
-from syncd.journal.jobs import DownloadSpec, Failure, JobResult, JobRow, JobRows, UploadSpec
+from syncd.journal.jobs import DownloadSpec, Failure, JobRow, JobRows, UploadSpec
 from syncd.journal.packs import forget_progress
 from syncd.model.names import ArtifactKey
 from syncd.pin.pins import Pins
@@ -53,8 +47,9 @@ from syncd.upload.run import Uploads
 
 log = logging.getLogger(__name__)
 
-_HOPELESS = (Conflict, InvalidInput, SourceLost, Refused, NotFound)
-_PUBLISH_SECONDS = 0.1
+T = TypeVar("T")
+
+_HOPELESS = (Conflict, InvalidInput, SourceLost, NotFound)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,56 +67,6 @@ class Flows:
 
     uploads: Uploads
     downloads: Downloads
-
-
-class JobProgress:
-    """How far a running job is. Plain counters of the loop; publishing is throttled."""
-
-    def __init__(self, job: str, bus: Bus, clock: Clock) -> None:
-        self._job = job
-        self._bus = bus
-        self._clock = clock
-        self._told = clock.monotonic()
-        self.restart()
-
-    def restart(self) -> None:
-        """Count from the start again: a new try begins."""
-        self.bytes_done = 0
-        self.bytes_stored = 0
-        self.files_done = 0
-
-    def read(self, size: int) -> None:
-        """So many more bytes are dealt with."""
-        self.bytes_done += size
-        self._tell()
-
-    def stored(self, size: int) -> None:
-        """So many more bytes went over the wire."""
-        self.bytes_stored += size
-        self._tell()
-
-    def file_done(self) -> None:
-        """One more file is through."""
-        self.files_done += 1
-        self._tell()
-
-    def _tell(self) -> None:
-        now = self._clock.monotonic()
-        if now - self._told >= _PUBLISH_SECONDS:
-            self._told = now
-            self._bus.publish(JobChanged(self._job))
-
-
-class _Live:
-    """A job that has a task: its progress, what its last work gave, and how to interrupt it."""
-
-    def __init__(self, progress: JobProgress) -> None:
-        self.progress = progress
-        self.warnings: tuple[str, ...] = ()
-        self.result: JobResult | None = None
-        self.fault: Failure | None = None
-        self.work: asyncio.Task[Event] | None = None
-        self.cancel_asked: asyncio.Future[None] | None = None
 
 
 class Engine:
@@ -154,16 +99,16 @@ class Engine:
         self._heard = heard
         self._uploading = asyncio.Semaphore(params.uploads)
         self._downloading = asyncio.Semaphore(params.downloads)
-        self._turns: dict[ArtifactKey, asyncio.Lock] = {}
-        self._live: dict[str, _Live] = {}
+        self._turns: WeakValueDictionary[ArtifactKey, asyncio.Lock] = WeakValueDictionary()
+        self._live: dict[str, Live] = {}
         self._accepted: asyncio.Queue[str] = asyncio.Queue()
 
     async def run(self) -> None:
         """Pick up every open job, then run what is submitted, until cancelled."""
-        for row in await self._rows.undiscarded():
+        for row in await self._insist(self._rows.undiscarded):
             await self._discard(row)
         async with asyncio.TaskGroup() as tasks:
-            for row in await self._rows.open_jobs():
+            for row in await self._insist(self._rows.open_jobs):
                 self._start(row.job, tasks)
             while True:
                 self._start(await self._accepted.get(), tasks)
@@ -185,12 +130,12 @@ class Engine:
             Conflict: it has ended, or its commit may already be in the log.
         """
         row = await self._rows.get(job)
-        step(_state(row), CancelAsked())  # legal? raises, and says what can be done instead
+        state, _ = step(_state(row), CancelAsked())  # legal? raises, and says what can be done instead
         live = self._live.get(job)
-        if live is None:
-            row = await self._move(row, step(_state(row), CancelAsked())[0])
-            await self._discard(row)
-            return row
+        if live is None or not live.begun:
+            if live is not None:
+                live.dropped = True
+            return await self._cancelled(row, state)
         if live.cancel_asked is None:
             live.cancel_asked = asyncio.get_running_loop().create_future()
             if live.work is not None:
@@ -200,42 +145,63 @@ class Engine:
 
     def _start(self, job: str, tasks: asyncio.TaskGroup) -> None:
         if job not in self._live:
-            self._live[job] = _Live(JobProgress(job, self._bus, self._clock))
+            self._live[job] = Live(JobProgress(job, self._bus, self._clock))
             tasks.create_task(self._drive(job), name=f"job {job}")
 
     async def _drive(self, job: str) -> None:
-        row = await self._rows.get(job)
         live = self._live[job]
         try:
+            row = await self._insist(lambda: self._rows.get(job))
             if row.kind is Kind.UPLOAD:
                 async with self._turns.setdefault(ArtifactKey(row.project, row.name), asyncio.Lock()):
-                    await self._through(row, live)
+                    await self._begin(job, live)
             else:
-                await self._through(row, live)
+                await self._begin(job, live)
+        except Exception:
+            log.exception("job %s: it stands still until the next start", job)  # the others go on
         finally:
             del self._live[job]
             self._answer_cancel(live, None)
             self._bus.publish(JobChanged(job))
 
-    async def _through(self, row: JobRow, live: _Live) -> None:
+    async def _begin(self, job: str, live: Live) -> None:
+        row = await self._insist(lambda: self._rows.get(job))
+        if not live.dropped and not row.state.ended:
+            live.begun = True
+            await self._through(row, live)
+
+    async def _through(self, row: JobRow, live: Live) -> None:
         state, todo = pick_up(_state(row))
         row = await self._move(row, state, live)
         while todo:
             event = await self._work(todo[0], row, live)
-            if live.cancel_asked is not None and not live.cancel_asked.done():
-                try:
-                    state, todo = step(_state(row), CancelAsked())
-                except IllegalMove as refused:
-                    self._answer_cancel(live, refused)
-                    state, todo = step(_state(row), event)
-            else:
+            try:
+                cancelling = live.cancel_asked is not None and not live.cancel_asked.done()
+                state, todo = step(_state(row), CancelAsked() if cancelling else event)
+            except IllegalMove as refused:
+                if not cancelling:
+                    raise
+                self._answer_cancel(live, refused)
                 state, todo = step(_state(row), event)
-            row = await self._move(row, state, live)
             if todo and isinstance(todo[0], Discard):
-                await self._discard(row)
+                await self._cancelled(row, state)
                 return
+            row = await self._move(row, state, live)
 
-    async def _work(self, instruction: Instruction, row: JobRow, live: _Live) -> Event:
+    async def _cancelled(self, row: JobRow, state: JobState) -> JobRow:
+        """Journal that a job is cancelled and let go what it held here.
+
+        For an upload the word comes before the deed: pins gone without it would be lost bytes, and a crash in between
+        is seen by the next start. For a download the deed comes first: after a crash the job goes on, uncancelled.
+        """
+        if row.kind is Kind.DOWNLOAD:
+            await self._discard(row)
+            return await self._move(row, state)
+        row = await self._move(row, state)
+        await self._discard(row)
+        return row
+
+    async def _work(self, instruction: Instruction, row: JobRow, live: Live) -> Event:
         """Carry one instruction out in a task of its own, so that a cancel can interrupt just that."""
         if live.cancel_asked is None or live.cancel_asked.done():
             async with asyncio.TaskGroup() as one:
@@ -245,9 +211,9 @@ class Engine:
                 return work.result()
         return Faulted(retry=True)  # interrupted: the cancel that did it decides what that means
 
-    async def _carry_out(self, instruction: Instruction, row: JobRow, live: _Live) -> Event:
+    async def _carry_out(self, instruction: Instruction, row: JobRow, live: Live) -> Event:
         try:
-            return await self._perform(instruction, row, live)
+            event = await self._perform(instruction, row, live)
         except SyncdError as error:
             return self._fault(row, live, error)
         except OSError as error:
@@ -257,8 +223,11 @@ class Engine:
             return self._fault(
                 row, live, SyncdError("unexpected error in the daemon", repr(error), "see the daemon's log")
             )
+        if isinstance(event, Stored | Committed | Fetched):
+            self._heard("ok")
+        return event
 
-    async def _perform(self, instruction: Instruction, row: JobRow, live: _Live) -> Event:
+    async def _perform(self, instruction: Instruction, row: JobRow, live: Live) -> Event:
         match instruction:
             case RetryLater(attempt):
                 await self._clock.sleep(retry_delay(attempt, self._rng.random()))
@@ -271,7 +240,7 @@ class Engine:
                 return Stored()
             case Commit():
                 flows = await self._flows()
-                live.result = await flows.uploads.commit(row, _upload(row))
+                live.result = await flows.uploads.commit(row, _upload(row), live.progress)
                 return Committed()
             case Release():
                 await self._pins.release(row.draft or "")
@@ -286,7 +255,7 @@ class Engine:
             case _:
                 raise AssertionError(f"{instruction} is carried out elsewhere")
 
-    def _fault(self, row: JobRow, live: _Live, error: SyncdError) -> Event:
+    def _fault(self, row: JobRow, live: Live, error: SyncdError) -> Event:
         upload = row.kind is Kind.UPLOAD
         tries_left = upload or row.attempt + 1 < self._params.download_tries
         retry = (not isinstance(error, _HOPELESS)) if upload else (error.retry and tries_left)
@@ -296,39 +265,54 @@ class Engine:
             self._heard(error.what)
         return Faulted(retry)
 
-    async def _move(self, row: JobRow, state: JobState, live: _Live | None = None) -> JobRow:
+    async def _move(self, row: JobRow, state: JobState, live: Live | None = None) -> JobRow:
         """Journal a move and tell everybody. Promises and ends are durable, steps of progress merely ordered."""
         result = live.result if live else None
         if live and result and live.warnings:
             result = replace(result, warnings=(*result.warnings, *live.warnings))
         keeps_error = state.state not in (State.DONE, State.CANCELLED)  # a job that moves on says what held it up
-        row = await self._rows.move(
-            row.job,
-            state.state,
-            resume=state.resume,
-            attempt=state.attempt,
-            updated=self._clock.now(),
-            error=(live.fault if live else None) or (row.error if keeps_error else None),
-            result=result,
-            durable=state.state in (State.COMMITTED, State.DONE, State.FAILED, State.CANCELLED),
+        error = (live.fault if live else None) or (row.error if keeps_error else None)
+        row = await self._insist(
+            lambda: self._rows.move(
+                row.job,
+                state.state,
+                resume=state.resume,
+                attempt=state.attempt,
+                updated=self._clock.now(),
+                error=error,
+                result=result,
+                durable=state.state in (State.COMMITTED, State.DONE, State.FAILED, State.CANCELLED),
+            )
         )
         if live:
             live.fault = None
-        if result:
-            self._heard("ok")
         self._bus.publish(JobChanged(row.job))
         return row
 
+    async def _insist(self, verb: Callable[[], Awaitable[T]]) -> T:
+        """Use the journal, again and again while it cannot be used: its disk is full, say."""
+        attempt = 0
+        while True:
+            try:
+                return await verb()
+            except (LocalDisk, Corrupt) as error:
+                attempt += 1
+                log.error("the journal cannot be used, try %d: %s", attempt, error)
+                await self._clock.sleep(retry_delay(attempt, self._rng.random()))
+
     async def _discard(self, row: JobRow) -> None:
-        """Drop what a cancelled job holds on this node. A crash before the end is finished at the next start."""
-        if row.kind is Kind.UPLOAD:
-            await self._pins.drop(row.draft or "")
-            await forget_progress(self._ledger, row.draft or "", row.job)
-        else:
-            await self._discard_download(row)
+        """Drop what a cancelled job holds on this node. What cannot be dropped now waits for the next start."""
+        try:
+            if row.kind is Kind.UPLOAD:
+                await self._pins.drop(row.draft or "")
+                await forget_progress(self._ledger, row.draft or "", row.job)
+            else:
+                await self._discard_download(row)
+        except (SyncdError, OSError) as error:
+            log.warning("job %s was cancelled, but what it held stays for now: %s", row.job, error)
 
     @staticmethod
-    def _answer_cancel(live: _Live, refusal: IllegalMove | None) -> None:
+    def _answer_cancel(live: Live, refusal: IllegalMove | None) -> None:
         if live.cancel_asked is None or live.cancel_asked.done():
             return
         if refusal is None:
