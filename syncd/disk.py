@@ -176,8 +176,12 @@ class Disk:
 
     async def restore_at(self, lane: Lane, path: bytes, offset: int, parts: Sequence[Buffer]) -> None:
         """Write one after the other into an existing file from an offset on, on the lane's threads (restored files)."""
-        async with aiofiles.open(path, "r+b", buffering=0, executor=lane.executor) as file:
+        # Not `async with`: aiofiles closes then on the loop's default executor, a thread outside every lane.
+        file = await aiofiles.open(path, "r+b", buffering=0, executor=lane.executor)
+        try:
             await lane.run(write_all, file.fileno(), parts, offset)
+        finally:
+            await file.close()
 
 
 def write_all(fd: int, parts: Sequence[Buffer], offset: int | None = None) -> None:
