@@ -210,12 +210,12 @@ class Pins:
         return await journal.drafts_idle(self._ledger, before)
 
     async def drop(self, draft: str) -> None:
-        """Forget a draft or a cancelled job's files: rows and bytes go. May be repeated."""
-        await asyncio.shield(self._errands.start(self._drop(draft)))
+        """Forget a draft: rows and bytes go. One that was logged belongs to its job and stays. May be repeated."""
+        await asyncio.shield(self._errands.start(self._drop(draft, logged=False)))
 
     async def release(self, draft: str) -> None:
-        """Let a job's bytes go: only after its commit was acknowledged or read back. May be repeated."""
-        await self.drop(draft)
+        """Let a job's bytes go: its commit was acknowledged or read back, or it was cancelled. May be repeated."""
+        await asyncio.shield(self._errands.start(self._drop(draft, logged=True)))
 
     async def usage(self) -> PinUsage:
         """Return how much is pinned, and files per way."""
@@ -260,9 +260,10 @@ class Pins:
     def _name(self) -> bytes:
         return b"%s-%x" % (self._nonce, next(self._names))
 
-    async def _drop(self, draft: str) -> None:
+    async def _drop(self, draft: str, *, logged: bool) -> None:
         # Rows first: a crash between leaves files without rows, which the next start sweeps.
-        await journal.drop(self._ledger, draft)
+        if not await journal.drop(self._ledger, draft, logged=logged):
+            return
         await self._holdings.let_go(self._holdings.in_draft(draft))
         await self._holdings.tidy()
 
