@@ -20,7 +20,7 @@ from syncd.pin import leases
 from syncd.server.listener import Listener
 from syncd.service import Service
 from syncd.settings import Settings
-from syncd.web.app import WebDoor, WebParams
+from syncd.web import WebDoor, WebParams
 
 log = logging.getLogger("syncd")
 
