@@ -9,6 +9,7 @@ the room that asked knows what the path meant and translates with `disk_error` (
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import fcntl
 import os
@@ -167,12 +168,28 @@ class Disk:
         return True
 
     async def restore_at(self, lane: Lane, path: bytes, offset: int, data: Buffer) -> None:
-        """Write into an existing file at an offset, on the lane's threads (restored files)."""
-        async with aiofiles.open(path, "r+b", buffering=0, executor=lane.executor) as file:
-            await file.seek(offset)
-            view = memoryview(data)
-            while view:
-                view = view[await file.write(view) :]
+        """Write into an existing file at an offset, on the lane's threads (restored files).
+
+        A cancelled caller waits until the write has ended: no thread writes to, or opens, what others believe free.
+        """
+        work = asyncio.get_running_loop().create_task(_restore_at(lane, path, offset, data))
+        try:
+            await asyncio.shield(work)
+        except asyncio.CancelledError:
+            while not work.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([work])
+            if not work.cancelled():
+                work.exception()  # seen here: the cancellation outranks it
+            raise
+
+
+async def _restore_at(lane: Lane, path: bytes, offset: int, data: Buffer) -> None:
+    async with aiofiles.open(path, "r+b", buffering=0, executor=lane.executor) as file:
+        await file.seek(offset)
+        view = memoryview(data)
+        while view:
+            view = view[await file.write(view) :]
 
 
 def write_all(fd: int, parts: Sequence[Buffer]) -> None:

@@ -41,7 +41,7 @@ class Source:
 
     def __init__(self, files: Files) -> None:
         self.files = files
-        self.pins = {number: name for number, name in enumerate(sorted(files), 1)}
+        self.pins = dict(enumerate(sorted(files), 1))
         self.lost: set[bytes] = set()
         self.read: list[tuple[bytes, int, int]] = []
         self.advanced: dict[bytes, int] = {}
@@ -139,11 +139,11 @@ class Node:
 
     async def download(
         self, root: Path, name: str = "data", version: int = 0, *, job: str = "job", progress: Count | None = None,
-        disk: Disk | None = None,
+        disk: Disk | None = None, reads: int = 6,
     ) -> JobResult:  # fmt: skip
         spec = DownloadSpec("t", "latest", version, os.fsencode(root))
         row = JobRow(job, Kind.DOWNLOAD, State.FETCHING, "r", None, "p", name, spec, 0, 0)
-        downloads = Downloads(self.repository, disk or Disk(), self.lane)
+        downloads = Downloads(self.repository, disk or Disk(), self.lane, reads)
         return await downloads.fetch(row, spec, progress or Count())
 
     async def history(self, name: str = "data") -> History:
