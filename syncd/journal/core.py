@@ -115,6 +115,7 @@ def _packaged_schema() -> Sequence[str]:
 def _open(path: str, schema: Sequence[str]) -> sqlite3.Connection:
     try:
         if os.path.exists(path):
+            _finish_rollback(path)
             _inspect(path, len(schema))
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
@@ -126,6 +127,17 @@ def _open(path: str, schema: Sequence[str]) -> sqlite3.Connection:
         _translate(error, path)
         raise
     return connection
+
+
+def _finish_rollback(path: str) -> None:
+    """Undo a transaction that a crash cut short before the file had its write-ahead log, so that it can be read.
+
+    Only the very first life has a rollback journal; a file opened for reading only may not be rolled back.
+    """
+    if os.path.exists(f"{path}-journal"):
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+            connection.execute("SELECT count(*) FROM sqlite_master")
 
 
 def _inspect(path: str, known: int) -> None:

@@ -91,8 +91,6 @@ class RetrySettings(msgspec.Struct, frozen=True):
     tries: Annotated[int, About("how often one request is tried before its job pauses", COUNT)] = 5
     first: Annotated[float, About("pause after a request's first failure; it doubles", DURATION)] = 0.2
     longest: Annotated[float, About("pauses between requests grow up to this", DURATION)] = 10.0
-    job_first: Annotated[float, About("pause of a job after its first failure; it doubles", DURATION)] = 1.0
-    job_longest: Annotated[float, About("pauses of a job grow up to this", DURATION)] = 300.0
 
 
 class WatchSettings(msgspec.Struct, frozen=True):
@@ -120,7 +118,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     bandwidth: Annotated[int, About("bytes a second to and from the remote, 0 for no bound", SIZE)] = 0
     web: Annotated[str, About("where the page, /metrics and /healthz are served", WEB)] = "off"
     idle_exit: Annotated[float, About("an autostarted daemon leaves after so long without work", DURATION)] = 600.0
-    drain: Annotated[float, About("time open transfers get to end when the daemon stops", DURATION)] = 20.0
     pure: Annotated[bool, About("use the Python chunker even where the C one exists (slow)", SWITCH)] = False
     uvloop: Annotated[bool, About("run on uvloop", SWITCH)] = True
     log_level: Annotated[str, About("what is logged", choice("debug", "info", "warning", "error"))] = "info"

@@ -40,6 +40,25 @@ def test_a_download_that_dies_in_any_effect_gives_the_right_bytes_and_fetches_no
         assert wanted <= seen, f"never died in {sorted(wanted - seen)}: the test misses what it is for"
 
 
+@pytest.mark.timeout(400)
+def test_a_download_cancelled_by_a_daemon_that_dies_leaves_nothing_half_done() -> None:
+    with memory_directory() as top, forks() as lives:
+        source = top / "source"
+        make_small_tree(source / "data", SEED)
+        assert lives.live("upload", source, TINY).reply["state"] == "done"
+        for at in range(1, MANY):
+            work = top / str(at)
+            copy_tree(source / "one/state/remote", work / "remote")
+            first = lives.live("cancel_download", work, TINY, at)
+            told = f"effect {at} ({Traffic.of(work / 'record').died}), seed {SEED}"
+            assert first.error == "", f"{told}: {first.error}"
+            after = lives.live("survey_cancelled", work, TINY)
+            assert after.error == "" and after.reply["problems"] == [], f"{told}: {after}"
+            shutil.rmtree(work)
+            if not first.signal:
+                break
+
+
 def _one(lives: Forks, work: Path, data: Path, at: int, side: str) -> str:
     first = lives.live("download", work, TINY, at, side)
     death = Traffic.of(work / "record").died

@@ -184,3 +184,20 @@ async def test_no_statement_leaves_the_journals_thread(journal: Journal) -> None
         with pytest.raises(sqlite3.ProgrammingError, match="closed cursor"):
             cursor.fetchall()
     assert await journal.read(keys) == ["a", "b"]
+
+
+async def test_a_first_life_that_ended_in_the_middle_of_a_write_does_not_keep_the_next_from_starting(
+    path: str, lane: Lane, tmp_path: Path
+) -> None:
+    other = tmp_path / "dying.db"
+    dying = sqlite3.connect(other, isolation_level=None)
+    dying.execute("PRAGMA cache_size=1")  # so that pages reach the file, and the rollback journal becomes a hot one
+    dying.execute("CREATE TABLE cut_short (body)")
+    dying.execute("BEGIN IMMEDIATE")
+    dying.executemany("INSERT INTO cut_short VALUES (?)", [("x" * 3000,)] * 50)
+    shutil.copy(other, path)
+    shutil.copy(f"{other}-journal", f"{path}-journal")
+    dying.close()
+    journal = await open_journal(path, lane)
+    assert await journal.read(lambda db: db.execute("SELECT count(*) FROM cut_short").fetchone()[0]) == 0
+    await journal.close()

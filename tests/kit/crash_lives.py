@@ -11,11 +11,12 @@ import json
 import os
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
 
 from syncd.daemon.compose import Rooms, compose
+from syncd.errors import Conflict
 from syncd.format.keys import artifact_log
 from syncd.format.log import Commit, decode_entry
 from syncd.model.names import ArtifactKey
@@ -105,6 +106,29 @@ async def survey_download(work: Path, settings: dict[str, str], fate: Fate) -> d
     return {"problems": problems}
 
 
+async def cancel_download(work: Path, settings: dict[str, str], fate: Fate) -> dict[str, Any]:
+    """Ask for the version, and give the download up as soon as it has written something."""
+    async with alive(work / "two", work / "remote", settings, fate) as rooms:
+        job = (await rooms.service.get(KEY, "best", os.fsencode(work / "out"))).job
+        while b'"wrote"' not in (work / "record").read_bytes():
+            await asyncio.sleep(0.002)  # polling; the job itself has a deadline
+        with suppress(Conflict):  # it was quicker
+            await rooms.service.jobs.cancel(job)
+        (ended,) = await rooms.service.jobs.wait([job], PATIENCE)
+        return {"state": ended.state, "count": fate.count}
+
+
+async def survey_cancelled(work: Path, settings: dict[str, str], fate: Fate) -> dict[str, Any]:
+    """Whatever became of the job, nothing half done is left in the target."""
+    async with alive(work / "two", work / "remote", settings, fate) as rooms:
+        open_jobs = await rooms.service.jobs.open_ids()
+        ended = await rooms.service.jobs.wait(open_jobs, PATIENCE)
+        problems = [f"it went on and ended as {job}" for job in ended if job.state != "done"]
+        problems += await _unconverged(rooms, work / "two", work / "remote")
+        problems += [f"{path.name} is left" for path in (work / "out").glob(".syncd-*")]
+    return {"problems": problems}
+
+
 async def _logged(rooms: Rooms, data: Path, draft: str) -> JobView:
     """Hand a directory over as a client does that does not know how far an earlier try came; wait for the end."""
     service = rooms.service
@@ -125,7 +149,8 @@ async def _logged(rooms: Rooms, data: Path, draft: str) -> JobView:
 
 async def _restored(rooms: Rooms, root: Path) -> JobView:
     """Ask for the version unless an earlier life was asked already; wait for the end."""
-    jobs = [job.job for job in await rooms.service.jobs.page(False, "", 10)]
+    page, _ = await rooms.service.jobs.page(False, "", 10)
+    jobs = [job.job for job in page]
     if not jobs:
         jobs = [(await rooms.service.get(KEY, "best", os.fsencode(root))).job]
     (ended,) = await rooms.service.jobs.wait(jobs, PATIENCE)
@@ -170,4 +195,5 @@ def _transactions(remote: Path) -> list[str]:
 
 LIVES = {
     "upload": upload, "survey_upload": survey_upload, "download": download, "survey_download": survey_download,
+    "cancel_download": cancel_download, "survey_cancelled": survey_cancelled,
 }  # fmt: skip
