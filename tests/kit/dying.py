@@ -120,10 +120,10 @@ class DyingDisk(Disk):
 
         return act
 
-    async def restore_at(self, lane: Lane, path: bytes, offset: int, data: Buffer) -> None:
+    async def restore_at(self, lane: Lane, path: bytes, offset: int, parts: Sequence[Buffer]) -> None:
         with self._fate.effect("disk.restore_at"):
-            await super().restore_at(lane, path, offset, data)
-            self._fate.record.say("wrote", path=os.fsdecode(path), offset=offset, size=len(data))
+            await super().restore_at(lane, path, offset, parts)
+            self._fate.record.say("wrote", path=os.fsdecode(path), offset=offset, size=sum(map(len, parts)))
 
 
 class DyingStore:
