@@ -32,7 +32,7 @@ class Lane:
     def __init__(self, name: str, threads: int = 1) -> None:
         self.name = name
         self.threads = threads
-        self.executor = ThreadPoolExecutor(threads, f"syncd-{name}", _tell_kernel)
+        self.executor = ThreadPoolExecutor(threads, f"syncd-{name}", _tell_own_name)
 
     async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `call` in the lane and return what it returns; what it raises is raised here.
@@ -118,7 +118,7 @@ def tell_kernel(name: str) -> None:
         file.write(name[:15])
 
 
-def _tell_kernel() -> None:
+def _tell_own_name() -> None:
     tell_kernel(threading.current_thread().name)
 
 
