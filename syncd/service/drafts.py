@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import Counter, deque
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from syncd.journal.jobs import DownloadSpec, JobRow, JobRows, RunFacts, UploadSp
 from syncd.journal.runs import inputs
 from syncd.model import names
 from syncd.model.views import ReceiptView, VersionView
+from syncd.pin.errands import Errands
 from syncd.pin.pins import Pins
 from syncd.upload.commit import check_spec
 
@@ -51,6 +53,7 @@ class DraftVerbs:
         self._keep_seconds = keep_seconds
         self._clients: Counter[int] = Counter()
         self._held: dict[str, set[int]] = {}
+        self._promises = Errands()
         self._dropped: deque[str] = deque(maxlen=_DROPPED_KEPT)
 
     async def add_file(
@@ -111,12 +114,9 @@ class DraftVerbs:
             ways=await self._pins.ways(draft), inputs=await inputs(self._ledger, run.project, run.id) if run else (),
         )  # fmt: skip
         check_spec(spec)
-        row = await self._rows.accept(
+        return await self._promise(
             JobRow(txn, Kind.UPLOAD, State.ACCEPTED, self._remote, draft, key.project, key.name, spec, now, now)
         )
-        self._engine.submit(row.job)
-        self._bus.publish(JobChanged(row.job))
-        return row
 
     async def get(self, version: VersionView, ref: str, root: bytes) -> JobRow:
         """Promise to restore a version below a directory."""
@@ -124,13 +124,11 @@ class DraftVerbs:
         txn = self._transaction()
         now = self._clock.now()
         spec = DownloadSpec(txn, ref, version.version, root, version.files, version.size)
-        row = await self._rows.accept(
+        return await self._promise(
             JobRow(
                 txn, Kind.DOWNLOAD, State.ACCEPTED, self._remote, None, version.project, version.name, spec, now, now
             )
         )
-        self._engine.submit(row.job)
-        return row
 
     def arrived(self, process: int) -> None:
         """A client of this process (its pid) is connected."""
@@ -162,6 +160,16 @@ class DraftVerbs:
                 if draft not in self._held:
                     self._dropped.append(draft)  # before the deed: what is added meanwhile must not begin it anew
                     await self._let_drop(draft)
+
+    async def _promise(self, row: JobRow) -> JobRow:
+        """Journal a job and have it run, to the end though the caller goes away: no job is in the journal alone."""
+        return await asyncio.shield(self._promises.start(self._accept(row)))
+
+    async def _accept(self, row: JobRow) -> JobRow:
+        accepted = await self._rows.accept(row)
+        self._engine.submit(accepted.job)
+        self._bus.publish(JobChanged(accepted.job))
+        return accepted
 
     async def _idle(self, seconds: float) -> list[str]:
         try:
