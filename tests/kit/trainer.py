@@ -23,8 +23,10 @@ SPOILED = ("deleted", "renamed", "truncated", "appended", "rewritten")
 """What becomes of the logged file with that name."""
 LIMITED = (
     "-c",
-    "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_SIGPENDING, (100, 100));"
-    "sys.argv = ['syncd', 'serve']; runpy.run_module('syncd', run_name='__main__')",
+    (
+        "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_SIGPENDING, (100, 100));"
+        "sys.argv = ['syncd', 'serve']; runpy.run_module('syncd', run_name='__main__')"
+    ),
 )
 """A daemon's entry under `ulimit -i 100`."""
 
