@@ -151,6 +151,14 @@ class Disk:
         else:
             self.sync_directory(parent)
 
+    def add_directory(self, path: bytes, mode: int = 0o700) -> None:
+        """Create a directory in one that exists; one that is there is fine. Sync the parent to make it durable."""
+        try:
+            os.mkdir(path, mode)
+        except FileExistsError:
+            if not os.path.isdir(path):
+                raise
+
     def remove(self, path: bytes) -> None:
         """Unlink a file; one that is not there is no error."""
         with suppress(FileNotFoundError):
@@ -166,20 +174,23 @@ class Disk:
             raise
         return True
 
-    async def restore_at(self, lane: Lane, path: bytes, offset: int, data: Buffer) -> None:
-        """Write into an existing file at an offset, on the lane's threads (restored files)."""
-        async with aiofiles.open(path, "r+b", buffering=0, executor=lane.executor) as file:
-            await file.seek(offset)
-            view = memoryview(data)
-            while view:
-                view = view[await file.write(view) :]
+    async def restore_at(self, lane: Lane, path: bytes, offset: int, parts: Sequence[Buffer]) -> None:
+        """Write one after the other into an existing file from an offset on, on the lane's threads (restored files)."""
+        # Not `async with`: aiofiles closes then on the loop's default executor, a thread outside every lane.
+        file = await aiofiles.open(path, "r+b", buffering=0, executor=lane.executor)
+        try:
+            await lane.run(write_all, file.fileno(), parts, offset)
+        finally:
+            await file.close()
 
 
-def write_all(fd: int, parts: Sequence[Buffer]) -> None:
-    """writev every part, whatever the kernel takes at a time."""
+def write_all(fd: int, parts: Sequence[Buffer], offset: int | None = None) -> None:
+    """Write every part, whatever the kernel takes at a time: from `offset` on, None: at the descriptor's position."""
     queue = [memoryview(part).cast("B") for part in parts if len(part)]
     while queue:
-        wrote = os.writev(fd, queue[:_IOV_MAX])
+        some = queue[:_IOV_MAX]
+        wrote = done = os.writev(fd, some) if offset is None else os.pwritev(fd, some, offset)
+        offset = None if offset is None else offset + done
         while queue and wrote >= len(queue[0]):
             wrote -= len(queue.pop(0))
         if wrote:

@@ -304,7 +304,7 @@ class Engine:
         """Drop what a cancelled job holds on this node. What cannot be dropped now waits for the next start."""
         try:
             if row.kind is Kind.UPLOAD:
-                await self._pins.drop(row.draft or "")
+                await self._pins.release(row.draft or "")
                 await forget_progress(self._ledger, row.draft or "", row.job)
             else:
                 await self._discard_download(row)

@@ -158,14 +158,22 @@ async def totals(ledger: Ledger, draft: str) -> tuple[int, int, int]:
     return int(row[0]), int(row[1]), int(row[2])
 
 
-async def drop(ledger: Ledger, draft: str) -> None:
-    """Remove a draft, its entries and its pins. Dropping what is not there is no error."""
+async def drop(ledger: Ledger, draft: str, *, logged: bool) -> bool:
+    """Remove a draft, its entries and its pins. Dropping what is not there is no error.
 
-    def act(db: sqlite3.Connection) -> None:
+    Args:
+        logged: also one that a job has; else such a draft stays as it is, and the answer is False. Asking and
+            dropping are one transaction: a job accepted a moment before keeps its bytes.
+    """
+
+    def act(db: sqlite3.Connection) -> bool:
+        if not logged and db.execute("SELECT 1 FROM drafts WHERE draft = ? AND job IS NOT NULL", (draft,)).fetchone():
+            return False
         for table in ("files", "pins", "drafts"):
             db.execute(f"DELETE FROM {table} WHERE draft = ?", (draft,))
+        return True
 
-    await ledger.write(act)
+    return await ledger.write(act)
 
 
 async def move(ledger: Ledger, rows: Sequence[PinRow]) -> None:

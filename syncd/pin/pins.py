@@ -210,12 +210,12 @@ class Pins:
         return await journal.drafts_idle(self._ledger, before)
 
     async def drop(self, draft: str) -> None:
-        """Forget a draft or a cancelled job's files: rows and bytes go. May be repeated."""
-        await asyncio.shield(self._errands.start(self._drop(draft)))
+        """Forget a draft: rows and bytes go. One that was logged belongs to its job and stays. May be repeated."""
+        await asyncio.shield(self._errands.start(self._drop(draft, logged=False)))
 
     async def release(self, draft: str) -> None:
-        """Let a job's bytes go: only after its commit was acknowledged or read back. May be repeated."""
-        await self.drop(draft)
+        """Let a job's bytes go: its commit was acknowledged or read back, or it was cancelled. May be repeated."""
+        await asyncio.shield(self._errands.start(self._drop(draft, logged=True)))
 
     async def usage(self) -> PinUsage:
         """Return how much is pinned, and files per way."""
@@ -248,27 +248,22 @@ class Pins:
         rate = RescueRate(self._params, self._disk, self._clock)
         table = LeaseTable(rate.break_time)
         yard = Yard(self._disk, self._state_dir, self._params.spool_tops, spool_id, self._nonce)
-        self._holdings = Holdings(
-            self._disk, self._ledger, self._lanes, Budget(self._params), yard, table, self._boot
-        )  # fmt: skip
+        self._holdings = Holdings(self._disk, self._ledger, self._lanes, Budget(self._params), yard, table, self._boot)
         self._syncer = Syncer(self._holdings, self._clock, self._params.sync_delay)
-        self._adder = Adder(
-            self._holdings, self._params, self._clock, rate, slots, self._name, self._syncer.sync
-        )  # fmt: skip
+        self._adder = Adder(self._holdings, self._params, self._clock, rate, slots, self._name, self._syncer.sync)
         self._rescuer = Rescuer(
             self._holdings, self._clock, self._meter, self._errands, self._on_lost, self._syncer.sync, self._name
-        )  # fmt: skip
+        )
         loop = asyncio.get_running_loop()
-        self._watcher = Watcher(
-            table, self._clock, lambda held: _hand_over(loop, self._rescuer, held)
-        )  # fmt: skip
+        self._watcher = Watcher(table, self._clock, lambda held: _hand_over(loop, self._rescuer, held))
 
     def _name(self) -> bytes:
         return b"%s-%x" % (self._nonce, next(self._names))
 
-    async def _drop(self, draft: str) -> None:
+    async def _drop(self, draft: str, *, logged: bool) -> None:
         # Rows first: a crash between leaves files without rows, which the next start sweeps.
-        await journal.drop(self._ledger, draft)
+        if not await journal.drop(self._ledger, draft, logged=logged):
+            return
         await self._holdings.let_go(self._holdings.in_draft(draft))
         await self._holdings.tidy()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import Counter, deque
 from collections.abc import Callable
@@ -51,6 +52,7 @@ class DraftVerbs:
         self._keep_seconds = keep_seconds
         self._clients: Counter[int] = Counter()
         self._held: dict[str, set[int]] = {}
+        self._promises: set[asyncio.Future[JobRow]] = set()
         self._dropped: deque[str] = deque(maxlen=_DROPPED_KEPT)
 
     async def add_file(
@@ -111,12 +113,9 @@ class DraftVerbs:
             ways=await self._pins.ways(draft), inputs=await inputs(self._ledger, run.project, run.id) if run else (),
         )  # fmt: skip
         check_spec(spec)
-        row = await self._rows.accept(
+        return await self._promise(
             JobRow(txn, Kind.UPLOAD, State.ACCEPTED, self._remote, draft, key.project, key.name, spec, now, now)
         )
-        self._engine.submit(row.job)
-        self._bus.publish(JobChanged(row.job))
-        return row
 
     async def get(self, version: VersionView, ref: str, root: bytes) -> JobRow:
         """Promise to restore a version below a directory."""
@@ -124,13 +123,11 @@ class DraftVerbs:
         txn = self._transaction()
         now = self._clock.now()
         spec = DownloadSpec(txn, ref, version.version, root, version.files, version.size)
-        row = await self._rows.accept(
+        return await self._promise(
             JobRow(
                 txn, Kind.DOWNLOAD, State.ACCEPTED, self._remote, None, version.project, version.name, spec, now, now
             )
         )
-        self._engine.submit(row.job)
-        return row
 
     def arrived(self, process: int) -> None:
         """A client of this process (its pid) is connected."""
@@ -162,6 +159,19 @@ class DraftVerbs:
                 if draft not in self._held:
                     self._dropped.append(draft)  # before the deed: what is added meanwhile must not begin it anew
                     await self._let_drop(draft)
+
+    async def _promise(self, row: JobRow) -> JobRow:
+        """Journal a job and have it run, to the end though the caller goes away: no job is in the journal alone."""
+        promise = asyncio.ensure_future(self._accept(row))
+        self._promises.add(promise)
+        promise.add_done_callback(self._promises.discard)
+        return await asyncio.shield(promise)
+
+    async def _accept(self, row: JobRow) -> JobRow:
+        accepted = await self._rows.accept(row)
+        self._engine.submit(accepted.job)
+        self._bus.publish(JobChanged(accepted.job))
+        return accepted
 
     async def _idle(self, seconds: float) -> list[str]:
         try:

@@ -185,8 +185,8 @@ async def test_a_file_is_restored_at_offsets_in_any_order(here: bytes):
     lane = Lane("test-disk", 2)
     path = os.path.join(here, b"restored")
     Disk().write_new(path, [bytes(10)])
-    await Disk().restore_at(lane, path, 6, memoryview(b"6789"))
-    await Disk().restore_at(lane, path, 0, b"012345")
+    await Disk().restore_at(lane, path, 6, [memoryview(b"67"), b"89"])
+    await Disk().restore_at(lane, path, 0, [b"012345"])
     lane.close()
     with open(path, "rb") as file:
         assert file.read() == b"0123456789"

@@ -88,6 +88,24 @@ async def test_a_logged_draft_takes_no_more_files(tmp_path: Path) -> None:
         assert await room.pins.drafts_idle(before=1e12) == []
 
 
+async def test_dropping_a_draft_that_was_logged_meanwhile_leaves_the_job_its_bytes(tmp_path: Path) -> None:
+    source = tmp_path / "f"
+    source.write_bytes(BIG)
+    async with pin_room(tmp_path / "state") as room:
+        await room.add("d", source)
+        await room.journal.write(lambda db: db.execute("UPDATE drafts SET job = 'j'"))
+        await room.pins.drop("d")
+        (entry,) = await room.pins.entries("d")
+        assert entry.pin is not None
+        reader = room.pins.reader(entry.pin)
+        got = bytearray(len(BIG))
+        assert reader.read_at(0, memoryview(got)) == len(BIG)
+        reader.close()
+        assert bytes(got) == BIG
+        await room.pins.release("d")
+        assert await room.pins.entries("d") == []
+
+
 async def test_the_spool_has_a_budget_and_the_disk_a_reserve(tmp_path: Path) -> None:
     source = tmp_path / "f"
     source.write_bytes(BIG)
