@@ -305,7 +305,7 @@ async def test_every_stored_byte_is_covered(one: Node, tmp_path: Path) -> None:
     """Any bit of any stored object: the damage is found, or the restored bytes are right (frame headers repeat)."""
     rng = random.Random(3)
     objects = {info.key: await one.store.get(info.key) async for info in one.store.list("packs/")}
-    for number in range(40):
+    for number in range(15):
         key = rng.choice(sorted(objects))
         bit = rng.randrange(len(objects[key]) * 8)
         spoiled = bytearray(objects[key])
