@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import random
-import sqlite3
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
 
 import pytest
 
-from syncd.engine import Engine, EngineParams, Flows
 from syncd.errors import (
     Conflict,
     Corrupt,
@@ -26,147 +19,10 @@ from syncd.errors import (
     SourceLost,
     SyncdError,
 )
-from syncd.events import Bus
 from syncd.jobs.backoff import retry_delay
 from syncd.jobs.states import Kind, State
-from syncd.journal.core import Journal, open_journal
-from syncd.journal.jobs import DownloadSpec, JobResult, JobRow, JobRows, UploadSpec
-from syncd.lanes import Lane
-from tests.kit.clocks import ManualClock
-
-T = TypeVar("T")
-
-
-class Script:
-    """Flows that do what the test says: `next` errors are raised in turn, `gate` holds them up; all is noted."""
-
-    def __init__(self) -> None:
-        self.steps: list[str] = []
-        self.errors: dict[str, list[BaseException]] = {}
-        self.gates: dict[str, asyncio.Event] = {}
-        self.begun: asyncio.Queue[str] = asyncio.Queue()
-        self.versions: dict[str, int] = {}
-
-    def fail(self, step: str, *errors: BaseException) -> None:
-        self.errors.setdefault(step, []).extend(errors)
-
-    def hold(self, step: str) -> asyncio.Event:
-        return self.gates.setdefault(step, asyncio.Event())
-
-    async def step(self, verb: str, job: str) -> None:
-        name = f"{verb} {job}"
-        self.steps.append(name)
-        self.begun.put_nowait(name)
-        if name in self.gates:
-            await self.gates[name].wait()
-        for key in (name, verb):
-            if self.errors.get(key):
-                raise self.errors[key].pop(0)
-
-    async def reached(self, name: str) -> None:
-        async with asyncio.timeout(5):
-            while await self.begun.get() != name:
-                pass
-
-    # Uploads, Downloads and Pins at once: each verb is one step.
-    async def store(self, row: JobRow, spec: UploadSpec, meter: Any) -> list[str]:
-        await self.step("store", row.job)
-        return ["a warning"]
-
-    async def commit(self, row: JobRow, spec: UploadSpec, meter: Any) -> JobResult:
-        await self.step("commit", row.job)
-        self.versions[row.name] = self.versions.get(row.name, -1) + 1
-        return JobResult(self.versions[row.name])
-
-    async def fetch(self, row: JobRow, spec: DownloadSpec, meter: Any) -> JobResult:
-        await self.step("fetch", row.job)
-        return JobResult(3)
-
-    async def release(self, draft: str) -> None:
-        await self.step("release", draft.removeprefix("draft-"))
-
-    async def drop(self, draft: str) -> None:
-        await self.step("drop", draft.removeprefix("draft-"))
-
-    async def discard(self, row: JobRow) -> None:
-        await self.step("discard", row.job)
-
-
-class Ledger:
-    """The journal, with writes that can be made to fail."""
-
-    def __init__(self, journal: Journal) -> None:
-        self.journal = journal
-        self.failures: list[SyncdError] = []
-        self.durable: list[str] = []
-
-    async def write(self, act: Callable[[sqlite3.Connection], T], *, durable: bool = False) -> T:
-        if self.failures:
-            raise self.failures.pop(0)
-        return await self.journal.write(act, durable=durable)
-
-    async def read(self, act: Callable[[sqlite3.Connection], T]) -> T:
-        return await self.journal.read(act)
-
-
-@dataclass
-class World:
-    engine: Engine
-    rows: JobRows
-    ledger: Ledger
-    script: Script
-    clock: ManualClock
-    bus: Bus
-    heard: list[str] = field(default_factory=list)
-
-    async def accept(self, job: str, kind: Kind = Kind.UPLOAD, name: str = "data", created: float = 1.0) -> str:
-        draft = f"draft-{job}" if kind is Kind.UPLOAD else None
-        spec = UploadSpec(job, "t") if draft else DownloadSpec(job, "latest", 3, b"/out")
-        if draft:
-            await self.ledger.journal.write(lambda db: db.execute("INSERT INTO drafts VALUES (?, 0, NULL)", (draft,)))
-        await self.rows.accept(JobRow(job, kind, State.ACCEPTED, "r", draft, "p", name, spec, created, created))
-        return job
-
-    async def submit(self, job: str, **more: Any) -> str:
-        self.engine.submit(await self.accept(job, **more))
-        return job
-
-    async def until(self, job: str, *states: State) -> JobRow:
-        async with asyncio.timeout(5):
-            with self.bus.listen() as changes:
-                while (row := await self.rows.get(job)).state not in states:
-                    await changes.next()
-                return row
-
-    async def ended(self, job: str) -> JobRow:
-        return await self.until(job, State.DONE, State.FAILED, State.CANCELLED)
-
-
-@asynccontextmanager
-async def world(state: Path, script: Script | None = None, run: bool = True) -> AsyncIterator[World]:
-    lane = Lane("journal")
-    journal = await open_journal(str(state / "journal.db"), lane)
-    script, clock, bus, ledger = script or Script(), ManualClock(), Bus(), Ledger(journal)
-    heard: list[str] = []
-
-    async def flows() -> Flows:
-        await script.step("open", "remote")
-        return Flows(script, script)  # type: ignore[arg-type]
-
-    engine = Engine(
-        EngineParams(), ledger, flows, script, script.discard, bus, clock, random.Random(1), heard.append,  # type: ignore[arg-type]
-    )  # fmt: skip
-    made = World(engine, JobRows(ledger), ledger, script, clock, bus, heard)
-    running = asyncio.ensure_future(engine.run()) if run else None
-    try:
-        yield made
-        assert running is None or not running.done(), "the engine died"
-    finally:
-        if running is not None:
-            running.cancel()
-            await asyncio.wait([running])
-        await journal.close()
-        lane.close()
+from syncd.journal.jobs import JobResult
+from tests.kit.engine_kit import Script, world
 
 
 async def test_an_upload_stores_commits_and_only_then_releases(tmp_path: Path) -> None:
@@ -231,7 +87,7 @@ async def test_an_upload_nobody_can_mend_fails_and_keeps_its_pins(tmp_path: Path
         assert row.state is State.FAILED
         assert row.error is not None
         assert (row.error.code, row.error.what) == (error.code, error.what)
-        assert not {"drop j1", "release j1"} & set(w.script.steps)
+        assert "release j1" not in w.script.steps
 
 
 @pytest.mark.parametrize(
@@ -279,91 +135,6 @@ async def test_a_download_fails_at_once_or_after_a_few_tries(tmp_path: Path) -> 
         assert (await w.ended("away")).state is State.FAILED
         assert w.script.steps.count("fetch away") == 5
         assert (await w.ended(await w.submit("good", kind=Kind.DOWNLOAD))).state is State.DONE
-
-
-@pytest.mark.parametrize("kind", [Kind.UPLOAD, Kind.DOWNLOAD])
-async def test_a_running_job_is_interrupted_and_lets_go_what_it_held(tmp_path: Path, kind: Kind) -> None:
-    verb, undo = ("store j1", "drop j1") if kind is Kind.UPLOAD else ("fetch j1", "discard j1")
-    async with world(tmp_path) as w:
-        w.script.hold(verb)
-        await w.submit("j1", kind=kind)
-        await w.script.reached(verb)
-        async with asyncio.timeout(5):
-            assert (await w.engine.cancel("j1")).state is State.CANCELLED
-        assert undo in w.script.steps
-        with pytest.raises(Conflict, match="cannot be cancelled"):
-            await w.engine.cancel("j1")
-
-
-async def test_a_waiting_job_is_cancelled_without_waiting(tmp_path: Path) -> None:
-    async with world(tmp_path) as w:
-        w.script.fail("store", RemoteUnavailable("away"))
-        await w.submit("j1")
-        await w.until("j1", State.WAITING)
-        await w.clock.sleeping()
-        assert (await w.engine.cancel("j1")).state is State.CANCELLED
-
-
-async def test_a_job_that_waits_for_its_turn_is_cancelled_at_once_and_never_begins(tmp_path: Path) -> None:
-    async with world(tmp_path) as w:
-        gate = w.script.hold("store j0")
-        await w.submit("j0")
-        await w.script.reached("store j0")
-        await w.submit("j1", created=2.0)
-        await asyncio.sleep(0.02)
-        async with asyncio.timeout(5):
-            assert (await w.engine.cancel("j1")).state is State.CANCELLED
-        gate.set()
-        await w.ended("j0")
-        assert (await w.ended(await w.submit("j2", created=3.0))).state is State.DONE
-        assert "store j1" not in w.script.steps
-        assert (await w.rows.get("j1")).state is State.CANCELLED
-
-
-async def test_a_job_cancelled_before_the_engine_saw_it_stays_cancelled(tmp_path: Path) -> None:
-    async with world(tmp_path) as w:
-        await w.submit("j1")
-        assert (await w.engine.cancel("j1")).state is State.CANCELLED
-        assert (await w.ended(await w.submit("j2"))).state is State.DONE
-        assert "store j1" not in w.script.steps
-
-
-async def test_what_may_be_in_the_log_cannot_be_cancelled(tmp_path: Path) -> None:
-    async with world(tmp_path) as w:
-        gate = w.script.hold("commit j1")
-        await w.submit("j1")
-        await w.script.reached("commit j1")
-        with pytest.raises(Conflict, match="cannot be cancelled"):
-            await w.engine.cancel("j1")
-        gate.set()
-        assert (await w.ended("j1")).state is State.DONE
-
-
-async def test_a_failed_job_may_be_let_go(tmp_path: Path) -> None:
-    async with world(tmp_path) as w:
-        w.script.fail("store", SourceLost("f"))
-        await w.ended(await w.submit("j1"))
-        assert (await w.engine.cancel("j1")).state is State.CANCELLED
-        assert "drop j1" in w.script.steps
-
-
-async def test_what_cannot_be_dropped_harms_nobody_and_is_dropped_at_the_next_start(tmp_path: Path) -> None:
-    script = Script()
-    script.fail("drop", LocalDisk("read-only"))
-    async with world(tmp_path, script) as w:
-        script.hold("store j1")
-        await w.submit("j1")
-        await script.reached("store j1")
-        assert (await w.engine.cancel("j1")).state is State.CANCELLED
-        assert (await w.ended(await w.submit("j2", name="other"))).state is State.DONE
-    async with world(tmp_path, script):
-        await script.reached("drop j1")
-
-
-async def test_an_unknown_job_cannot_be_cancelled(tmp_path: Path) -> None:
-    async with world(tmp_path) as w:
-        with pytest.raises(NotFound):
-            await w.engine.cancel("nothing")
 
 
 @pytest.mark.parametrize(
