@@ -10,7 +10,7 @@ watch | upload | download   the flows
 pin           the promise that logged bytes do not change
 repo | journal   what the bucket means | what this node promised
 store         bytes under names
-disk          durable verbs on local files
+disk | sockets   durable verbs on local files | unix sockets of our own
 lanes         the only door to threads
 format | jobs    pure: every byte in the bucket | a job's life as a table
 events, model, clock, errors, meter   what everybody may know

@@ -9,6 +9,7 @@ the room that asked knows what the path meant and translates with `disk_error` (
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import fcntl
 import os
@@ -151,6 +152,14 @@ class Disk:
         else:
             self.sync_directory(parent)
 
+    def add_directory(self, path: bytes, mode: int = 0o700) -> None:
+        """Create a directory in one that exists; one that is there is fine. Sync the parent to make it durable."""
+        try:
+            os.mkdir(path, mode)
+        except FileExistsError:
+            if not os.path.isdir(path):
+                raise
+
     def remove(self, path: bytes) -> None:
         """Unlink a file; one that is not there is no error."""
         with suppress(FileNotFoundError):
@@ -166,20 +175,39 @@ class Disk:
             raise
         return True
 
-    async def restore_at(self, lane: Lane, path: bytes, offset: int, data: Buffer) -> None:
-        """Write into an existing file at an offset, on the lane's threads (restored files)."""
-        async with aiofiles.open(path, "r+b", buffering=0, executor=lane.executor) as file:
-            await file.seek(offset)
-            view = memoryview(data)
-            while view:
-                view = view[await file.write(view) :]
+    async def restore_at(self, lane: Lane, path: bytes, offset: int, parts: Sequence[Buffer]) -> None:
+        """Write one after the other into an existing file from an offset on, on the lane's threads (restored files).
+
+        A cancelled caller waits until the write has ended: no thread writes to, or opens, what others believe free.
+        """
+        work = asyncio.get_running_loop().create_task(_restore_at(lane, path, offset, parts))
+        try:
+            await asyncio.shield(work)
+        except asyncio.CancelledError:
+            while not work.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([work])
+            if not work.cancelled():
+                work.exception()  # seen here: the cancellation outranks it
+            raise
 
 
-def write_all(fd: int, parts: Sequence[Buffer]) -> None:
-    """writev every part, whatever the kernel takes at a time."""
+async def _restore_at(lane: Lane, path: bytes, offset: int, parts: Sequence[Buffer]) -> None:
+    # Not `async with`: aiofiles closes then on the loop's default executor, a thread outside every lane.
+    file = await aiofiles.open(path, "r+b", buffering=0, executor=lane.executor)
+    try:
+        await lane.run(write_all, file.fileno(), parts, offset)
+    finally:
+        await file.close()
+
+
+def write_all(fd: int, parts: Sequence[Buffer], offset: int | None = None) -> None:
+    """Write every part, whatever the kernel takes at a time: from `offset` on, None: at the descriptor's position."""
     queue = [memoryview(part).cast("B") for part in parts if len(part)]
     while queue:
-        wrote = os.writev(fd, queue[:_IOV_MAX])
+        some = queue[:_IOV_MAX]
+        wrote = done = os.writev(fd, some) if offset is None else os.pwritev(fd, some, offset)
+        offset = None if offset is None else offset + done
         while queue and wrote >= len(queue[0]):
             wrote -= len(queue.pop(0))
         if wrote:

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from syncd import __version__
-from syncd.clock import Chance, SystemClock, random_hex, system_chance
+from syncd.clock import Chance, Clock, SystemClock, random_hex, system_chance
 from syncd.daemon.create import new_repository
 from syncd.disk import Disk, disk_error
 from syncd.download.run import Downloads, discard
@@ -81,71 +81,75 @@ class _Lanes:
         ]  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """What every room stands on."""
+
+    settings: Settings
+    disk: Disk
+    lanes: _Lanes
+    ledger: Ledger
+    memory: JournalMemory
+    node: str
+    clock: Clock
+    rng: Chance
+    meter: Meter
+
+
 @asynccontextmanager
 async def compose(settings: Settings, stop: Callable[[], None], seams: Seams) -> AsyncIterator[Rooms]:
     """Build the daemon's rooms; on leaving close them in the opposite order."""
-    clock = SystemClock()
-    rng = system_chance()
-    meter = Meter(new_lock())
     bus = Bus()
-    disk = seams.disk
     async with AsyncExitStack() as stack:
-        lanes = _Lanes(settings)
-        for lane in lanes.all():
-            stack.callback(lane.close)
-        journal = await open_journal(os.path.join(os.fsdecode(settings.state_dir), "journal.db"), lanes.journal)
-        stack.push_async_callback(journal.close)
-        ledger = seams.wrap_ledger(journal)
-        memory = JournalMemory(ledger)
-        node = await memory.note_fact("node", random_hex(rng, 8))
-
-        remote = await _open_remote(settings, seams, lanes, memory, clock, rng, meter, node)
+        ground = await _lay_ground(settings, seams, stack)
+        ledger, lanes, clock, rng = ground.ledger, ground.lanes, ground.clock, ground.rng
+        remote = await _open_remote(ground, seams.wrap_store)
         stack.push_async_callback(remote.store.close)
-
-        pins = Pins(
-            _pin_params(settings), disk, ledger, lanes.pins, clock, meter, settings.state_dir,
-            _tell_lost, _boot_id(),
-        )  # fmt: skip
-        await pins.open()
+        pins = await _open_pins(ground)
         stack.push_async_callback(pins.close)
-
         cutter = load(settings.pure)
-        flows = _flows(settings, remote, ledger, pins, lanes, cutter, clock, node, disk)
-
-        async def discard_download(row: JobRow) -> None:
-            if isinstance(row.spec, DownloadSpec):
-                await lanes.files.run(discard, disk, row.spec.root, row.job)
-
         engine = Engine(
-            EngineParams(uploads=UPLOADS_AT_ONCE), ledger, flows, pins, discard_download, bus, clock, rng, remote.say
-        )
+            EngineParams(uploads=UPLOADS_AT_ONCE), ledger, _flows(ground, remote, pins, cutter), pins,
+            _discarding(ground), bus, clock, rng, remote.say,
+        )  # fmt: skip
         watcher = Watcher(
             WatchParams(full=settings.watch.scan), ledger, lanes.watch, clock, kernel_prober,
             Taker(pins, lambda draft: service.logged(draft), lambda taking: _log_taking(service, taking)),  # noqa: PLW0108  service is made below
         )  # fmt: skip
         service = Service(
             ServiceParts(
-                facts=_facts(settings, node, cutter, clock.now()), ledger=ledger, engine=engine, pins=pins,
-                remote=remote, watcher=watcher, bus=bus, meter=meter, lane=lanes.files, clock=clock, rng=rng,
+                facts=_facts(ground, cutter), ledger=ledger, engine=engine, pins=pins, remote=remote, watcher=watcher,
+                bus=bus, meter=ground.meter, lane=lanes.files, clock=clock, rng=rng,
                 draft_ttl=settings.server.draft_ttl, stop=stop, memory=resident_bytes,
             )
         )  # fmt: skip
         await watcher.open()
-        yield Rooms(service, engine, watcher, meter)
+        yield Rooms(service, engine, watcher, ground.meter)
 
 
-async def _open_remote(
-    settings: Settings, seams: Seams, lanes: _Lanes, memory: JournalMemory, clock: SystemClock, rng: Chance,
-    meter: Meter, node: str,
-) -> Remote:  # fmt: skip
+async def _lay_ground(settings: Settings, seams: Seams, stack: AsyncExitStack) -> _Ground:
+    clock, rng = SystemClock(), system_chance()
+    lanes = _Lanes(settings)
+    for lane in lanes.all():
+        stack.callback(lane.close)
+    journal = await open_journal(os.path.join(os.fsdecode(settings.state_dir), "journal.db"), lanes.journal)
+    stack.push_async_callback(journal.close)
+    ledger = seams.wrap_ledger(journal)
+    memory = JournalMemory(ledger)
+    node = await memory.note_fact("node", random_hex(rng, 8))
+    return _Ground(settings, seams.disk, lanes, ledger, memory, node, clock, rng, Meter(new_lock()))
+
+
+async def _open_remote(ground: _Ground, wrap: Callable[[Store], Store] | None) -> Remote:
+    settings, lanes = ground.settings, ground.lanes
     address = parse_remote(settings.primary.url)
     parts = StoreParts(
-        disk=seams.disk,
+        disk=ground.disk,
         lane=lanes.store,
-        clock=clock,
-        rng=rng,
-        meter=meter,
-        writer=node,
+        clock=ground.clock,
+        rng=ground.rng,
+        meter=ground.meter,
+        writer=ground.node,
         remote="primary",
         limits=LimitParams(
             settings.upload.concurrency + settings.download.concurrency, float(settings.bandwidth) or None
@@ -153,14 +157,22 @@ async def _open_remote(
         retry=RetryParams(tries=settings.retry.tries, first_s=settings.retry.first, longest_s=settings.retry.longest),
     )
     own = address.path.startswith(settings.state_dir + b"/")  # the embedded default is made when first used
-    store = await open_store(address, parts, create=own, wrap=seams.wrap_store)
-    return Remote(address.url, store, memory, lanes.work, clock, rng, new_repository(settings))
+    store = await open_store(address, parts, create=own, wrap=wrap)
+    return Remote(address.url, store, ground.memory, lanes.work, ground.clock, ground.rng, new_repository(settings))
 
 
-def _flows(
-    settings: Settings, remote: Remote, ledger: Ledger, pins: Pins, lanes: _Lanes, cutter: Cutter, clock: SystemClock,
-    node: str, disk: Disk,
-) -> Callable[[], Awaitable[Flows]]:  # fmt: skip
+async def _open_pins(ground: _Ground) -> Pins:
+    settings = ground.settings
+    pins = Pins(
+        _pin_params(settings), ground.disk, ground.ledger, ground.lanes.pins, ground.clock, ground.meter,
+        settings.state_dir, _tell_lost, _boot_id(),
+    )  # fmt: skip
+    await pins.open()
+    return pins
+
+
+def _flows(ground: _Ground, remote: Remote, pins: Pins, cutter: Cutter) -> Callable[[], Awaitable[Flows]]:
+    settings, lanes = ground.settings, ground.lanes
     params = UploadParams(
         pack_target=settings.upload.pack_target,
         sends=settings.upload.concurrency,
@@ -172,11 +184,19 @@ def _flows(
     async def flows() -> Flows:
         repository = await remote.repository()
         if not built:
-            uploads = Uploads(repository, ledger, pins, lanes.work, cutter, params, clock, node)
-            built.append(Flows(uploads, Downloads(repository, disk, lanes.files, settings.download.concurrency)))
+            uploads = Uploads(repository, ground.ledger, pins, lanes.work, cutter, params, ground.clock, ground.node)
+            built.append(Flows(uploads, Downloads(repository, ground.disk, lanes.files, settings.download.concurrency)))
         return built[0]
 
     return flows
+
+
+def _discarding(ground: _Ground) -> Callable[[JobRow], Awaitable[None]]:
+    async def discard_download(row: JobRow) -> None:
+        if isinstance(row.spec, DownloadSpec):
+            await ground.lanes.files.run(discard, ground.disk, row.spec.root, row.job)
+
+    return discard_download
 
 
 async def _log_taking(service: Service, taking: Taking) -> str:
@@ -207,15 +227,16 @@ def _pin_params(settings: Settings) -> PinParams:
     )
 
 
-def _facts(settings: Settings, node: str, cutter: Cutter, started: float) -> Facts:
+def _facts(ground: _Ground, cutter: Cutter) -> Facts:
+    settings = ground.settings
     slow = (
         "the chunker runs in pure Python (about 3.5 MB/s): no C extension; apt install gcc python3-dev, then reinstall",
     )
     return Facts(
         version=__version__,
         pid=os.getpid(),
-        node=node,
-        started=started,
+        node=ground.node,
+        started=ground.clock.now(),
         chunker=cutter.name,
         memory_budget=settings.memory_budget,
         project=settings.project,

@@ -7,22 +7,20 @@ Sockets handed over belong to systemd and are never unlinked.
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 import stat
 from collections.abc import Mapping
-from contextlib import suppress
 
+from syncd import sockets
 from syncd.daemon.lock import Lock, take
 from syncd.disk import Disk, disk_error
 from syncd.errors import Conflict, InvalidInput, Refused
 from syncd.model.names import printable
+from syncd.sockets import PATH_LIMIT, Occupant
 
-PATH_LIMIT = 107
 BACKLOG = 1024
 _FIRST_FD = 3
-_PROBE_SECONDS = 2.0
 
 
 class Door:
@@ -39,15 +37,13 @@ class Door:
         self.path = path
         self.inherited = lock is None
         self._lock = lock
-        self._identity = None if lock is None else _identity(path)
+        self._identity = None if lock is None else sockets.identity(path)
 
     def close(self) -> None:
         """Stop listening; remove the socket's name if it is still ours. May be repeated."""
         self.socket.close()
         if self._lock is not None:
-            if self._identity is not None and _identity(self.path) == self._identity:
-                with suppress(OSError):  # the directory may be gone at logout: nothing left to tidy
-                    os.unlink(self.path)
+            sockets.remove(self.path, self._identity)
             self._lock.close()
             self._lock = None
 
@@ -119,17 +115,9 @@ def check_path(path: bytes) -> None:
 
 
 def _listen(path: bytes) -> socket.socket:
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    before = os.umask(0o177)
-    try:
-        listening.bind(path)
-        listening.listen(BACKLOG)
-        listening.setblocking(False)
-    except OSError:
-        listening.close()
-        raise
-    finally:
-        os.umask(before)
+    listening = sockets.bind_private(path)
+    listening.listen(BACKLOG)
+    listening.setblocking(False)
     return listening
 
 
@@ -146,35 +134,14 @@ def _check_directory(directory: bytes) -> None:
 
 def _clear(path: bytes) -> None:
     """Remove a stale socket; raise Conflict for a living one or for a file that is no socket."""
-    try:
-        mode = os.lstat(path).st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
+    there = sockets.occupant(path)
+    if there is Occupant.FILE:
         raise Conflict(f"{printable(path)} is not a socket", "something else lies there", "move it or set SYNCD_SOCKET")
-    if _answers(path):
+    if there is Occupant.LISTENER:
         raise Conflict(
             f"somebody listens on {printable(path)} already",
             "it may be a daemon with another state directory, or systemd's syncd.socket",
             "talk to that one, or set SYNCD_SOCKET",
         )
-    os.unlink(path)
-
-
-def _answers(path: bytes) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
-        probe.settimeout(_PROBE_SECONDS)
-        try:
-            probe.connect(path)
-        except OSError as error:
-            # Only a refused connection proves that nobody listens; a full queue or no right to ask does not.
-            return error.errno not in (errno.ECONNREFUSED, errno.ENOENT)
-        return True
-
-
-def _identity(path: bytes) -> tuple[int, int] | None:
-    try:
-        found = os.lstat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
+    if there is Occupant.STALE:
+        os.unlink(path)

@@ -15,11 +15,12 @@ from syncd.daemon.listen import open_door
 from syncd.daemon.lock import lock_state
 from syncd.daemon.notify import Notifier, Watchdog, watchdog_seconds
 from syncd.errors import root_cause
+from syncd.lanes import tell_kernel
 from syncd.pin import leases
 from syncd.server.listener import Listener
 from syncd.service import Service
 from syncd.settings import Settings
-from syncd.web.app import WebDoor, WebParams
+from syncd.web import WebDoor, WebParams
 
 log = logging.getLogger("syncd")
 
@@ -38,6 +39,7 @@ def serve(settings: Settings, *, autostarted: bool, seams: Seams | None = None) 
         SyncdError: it cannot start; what, why and what to do.
     """
     leases.mask_signals()  # before the first thread: a lease signal in an unmasked one would kill the process
+    tell_kernel("syncd")
     _set_up_logging(settings.log_level)
     lock = lock_state(settings.state_dir)
     try:

@@ -16,6 +16,7 @@ from syncd.format.digest import hash_bytes
 from syncd.format.pack import Frame
 from syncd.format.restore import Chunk
 from syncd.lanes import Lane
+from syncd.model.buffer import Buffer
 from syncd.model.names import printable
 from syncd.repo.packs import Packs
 
@@ -75,12 +76,12 @@ class FetchStage:
                 frames.append(goal.chunk.frame)
         pieces = await self._packs.chunks(read[0].chunk.pack, frames)
         by_frame = {id(frame): piece for frame, piece in zip(frames, pieces, strict=True)}
-        for path, offset, data in _joined(read, by_frame):
+        for path, offset, parts in _joined(read, by_frame):
             try:
-                await self._disk.restore_at(self._lane, path, offset, data)
+                await self._disk.restore_at(self._lane, path, offset, parts)
             except OSError as error:
                 raise disk_error(error, "cannot write a restored file", path) from error
-            fetched(len(data))
+            fetched(sum(map(len, parts)))
 
     def _look(self, target: Target, wanted: Wanted, chunks: list[Chunk]) -> Held:
         size = wanted.entry.size
@@ -139,9 +140,9 @@ def coalesce(goals: Sequence[Goal]) -> list[list[Goal]]:
     return reads
 
 
-def _joined(read: list[Goal], by_frame: dict[int, bytes]) -> list[tuple[bytes, int, bytes]]:
-    """Join chunks that follow each other in one file, so that each file is written as few times as possible."""
-    writes: list[tuple[bytes, int, list[bytes]]] = []
+def _joined(read: list[Goal], by_frame: dict[int, Buffer]) -> list[tuple[bytes, int, list[Buffer]]]:
+    """Bring together chunks that follow each other in one file: each file is written as few times as possible."""
+    writes: list[tuple[bytes, int, list[Buffer]]] = []
     end = 0
     for goal in sorted(read, key=lambda goal: (goal.path, goal.chunk.offset)):
         data = by_frame[id(goal.chunk.frame)]
@@ -150,7 +151,7 @@ def _joined(read: list[Goal], by_frame: dict[int, bytes]) -> list[tuple[bytes, i
         else:
             writes.append((goal.path, goal.chunk.offset, [data]))
         end = goal.chunk.offset + len(data)
-    return [(path, offset, pieces[0] if len(pieces) == 1 else b"".join(pieces)) for path, offset, pieces in writes]
+    return writes
 
 
 def check_space(target: Target, goals: Sequence[Goal], reserve: int) -> None:

@@ -161,11 +161,17 @@ def parse_tail(tail: bytes, pack: bytes, size: int) -> tuple[Frame, ...]:
 
 def open_frame(frame: Frame, stored: Buffer) -> bytes:
     """Return the chunk from its payload bytes, verified against its hash; Corrupt otherwise."""
+    return bytes(view_frame(frame, stored))
+
+
+def view_frame(frame: Frame, stored: Buffer) -> Buffer:
+    """Return the chunk as `open_frame` does, but one that is stored as it is not copied: `stored` itself."""
     if frame.encryption:
         raise Corrupt(f"a chunk of the {ROLE} is encrypted", f"scheme {frame.encryption} is not known", "update syncd")
     if len(stored) != frame.stored_length:
         raise Corrupt(f"a chunk of the {ROLE} is cut short", f"{len(stored)} of {frame.stored_length} bytes")
-    data = codecs.decode(frame.codec, stored, frame.raw_length)
+    plain = frame.codec == codecs.RAW and len(stored) == frame.raw_length
+    data = stored if plain else codecs.decode(frame.codec, stored, frame.raw_length)
     if hash_bytes(data) != frame.hash:
         raise Corrupt(f"a chunk of the {ROLE} is damaged", f"its bytes do not match {frame.hash.hex()}")
     return data

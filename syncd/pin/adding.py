@@ -84,12 +84,10 @@ class Adder:
         grants, promised = self._grants(terms, ground)
         large = sum(entry.size > self._params.copy_limit for entry in ground.survey.found if entry.type == "file")
         slots = max(0, min(large, self._slots - len(holdings.table) - self._slots_pending))
-        terms = replace(
-            terms, copy_limit=self._params.copy_limit, slots=slots, largest_lease=self._rate.can_rescue
-        )  # fmt: skip
+        terms = replace(terms, copy_limit=self._params.copy_limit, slots=slots, largest_lease=self._rate.can_rescue)
         batch = Batch(
             holdings.disk, Copier(holdings.disk, self._clock), holdings.table, terms, grants, self._name, self._number
-        )  # fmt: skip
+        )
         self._slots_pending += slots
         try:
             await holdings.lanes.pin.run(batch.run, ground.survey.found)
@@ -97,9 +95,7 @@ class Adder:
                 for held in batch.held:
                     held.told = True
                 rows = [pin.row(holdings.boot) for pin in batch.pins]
-                added = await journal.add(
-                    holdings.ledger, terms.draft, self._clock.now(), rows, batch.files, overwrite
-                )  # fmt: skip
+                added = await journal.add(holdings.ledger, terms.draft, self._clock.now(), rows, batch.files, overwrite)
             except BaseException:
                 await holdings.lanes.pin.run(batch.undo)
                 raise

@@ -248,20 +248,14 @@ class Pins:
         rate = RescueRate(self._params, self._disk, self._clock)
         table = LeaseTable(rate.break_time)
         yard = Yard(self._disk, self._state_dir, self._params.spool_tops, spool_id, self._nonce)
-        self._holdings = Holdings(
-            self._disk, self._ledger, self._lanes, Budget(self._params), yard, table, self._boot
-        )  # fmt: skip
+        self._holdings = Holdings(self._disk, self._ledger, self._lanes, Budget(self._params), yard, table, self._boot)
         self._syncer = Syncer(self._holdings, self._clock, self._params.sync_delay)
-        self._adder = Adder(
-            self._holdings, self._params, self._clock, rate, slots, self._name, self._syncer.sync
-        )  # fmt: skip
+        self._adder = Adder(self._holdings, self._params, self._clock, rate, slots, self._name, self._syncer.sync)
         self._rescuer = Rescuer(
             self._holdings, self._clock, self._meter, self._errands, self._on_lost, self._syncer.sync, self._name
-        )  # fmt: skip
+        )
         loop = asyncio.get_running_loop()
-        self._watcher = Watcher(
-            table, self._clock, lambda held: _hand_over(loop, self._rescuer, held)
-        )  # fmt: skip
+        self._watcher = Watcher(table, self._clock, lambda held: _hand_over(loop, self._rescuer, held))
 
     def _name(self) -> bytes:
         return b"%s-%x" % (self._nonce, next(self._names))

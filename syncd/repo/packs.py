@@ -9,8 +9,9 @@ from weakref import WeakValueDictionary
 
 from syncd.errors import Corrupt, NotFound
 from syncd.format.keys import pack_key
-from syncd.format.pack import TAIL_GUESS, Frame, open_frame, parse_tail, tail_needed
+from syncd.format.pack import TAIL_GUESS, Frame, parse_tail, tail_needed, view_frame
 from syncd.lanes import Lane
+from syncd.model.buffer import Buffer
 from syncd.store.base import Store
 
 _FRAMES_KEPT = 200_000  # over all indexes, some 50 MiB; the index in use is kept whatever its size
@@ -51,10 +52,13 @@ class Packs:
         frames = await self.index(pack)
         if number >= len(frames):
             raise Corrupt(f"{pack_key(pack)} has no frame {number}", f"it has {len(frames)}", "")
-        return (await self.chunks(pack, frames[number : number + 1]))[0]
+        return bytes((await self.chunks(pack, frames[number : number + 1]))[0])
 
-    async def chunks(self, pack: bytes, frames: Sequence[Frame]) -> list[bytes]:
-        """Return the bytes of neighbouring frames (in pack order) with one ranged read, each verified."""
+    async def chunks(self, pack: bytes, frames: Sequence[Frame]) -> list[Buffer]:
+        """Return the bytes of neighbouring frames (in pack order) with one ranged read, each verified.
+
+        Those stored as they are are views into what was read: whoever keeps one keeps all of it.
+        """
         first, last = frames[0], frames[-1]
         end = last.offset + last.stored_length
         wanted = end - first.offset
@@ -104,14 +108,14 @@ def _missing(key: str) -> Corrupt:
     )
 
 
-def _open_all(pack: bytes, frames: Sequence[Frame], data: bytes) -> list[bytes]:
+def _open_all(pack: bytes, frames: Sequence[Frame], data: bytes) -> list[Buffer]:
     view = memoryview(data)
     start = frames[0].offset
-    opened = []
+    opened: list[Buffer] = []
     for frame in frames:
         at = frame.offset - start
         try:
-            opened.append(open_frame(frame, view[at : at + frame.stored_length]))
+            opened.append(view_frame(frame, view[at : at + frame.stored_length]))
         except Corrupt as error:
             raise Corrupt(f"{pack_key(pack)}: {error.what}", error.why, error.hint) from error
     return opened

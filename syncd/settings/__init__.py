@@ -8,33 +8,7 @@ texts, `syncd config show` and the table in docs/OPERATIONS.md follow from that 
 Who wins: flags, then systemd's own directories, then `SYNCD_*`, then the user's file, then the system's, then defaults.
 """
 
-from syncd.settings.load import Loaded, Origin, load, read
-from syncd.settings.shape import (
-    ChunkerSettings,
-    DownloadSettings,
-    PagesSettings,
-    PinSettings,
-    Remote,
-    RetrySettings,
-    ServerSettings,
-    Settings,
-    UploadSettings,
-    WatchSettings,
-)
+from syncd.settings.load import Loaded, load, read
+from syncd.settings.shape import Remote, Settings
 
-__all__ = [
-    "ChunkerSettings",
-    "DownloadSettings",
-    "Loaded",
-    "Origin",
-    "PagesSettings",
-    "PinSettings",
-    "Remote",
-    "RetrySettings",
-    "ServerSettings",
-    "Settings",
-    "UploadSettings",
-    "WatchSettings",
-    "load",
-    "read",
-]
+__all__ = ["Loaded", "Remote", "Settings", "load", "read"]

@@ -2,10 +2,11 @@
 
 Order of a put, each step durable before the next one (the same in docs/FORMAT.md's crash table):
 
-1. the directories of the key, each made and its name synced;
+1. the directories of the key, made; their names need not be durable yet;
 2. a temporary file `.tmp/<writer>.<session>.<n>`, written and synced;
 3. rename to the key (put) or a hard link under the key (create: the kernel lets exactly one win);
-4. fsync of the key's directory. create then removes its temporary name.
+4. fsync of the key's directory, then of those above that this process has not synced before: late, because the journal
+   of the file system has mostly written them with the fsync of 2 by then. create then removes its temporary name.
 
 A crash before 3 leaves a temporary file, which `sweep` of the same writer removes; after 3 the object is whole.
 
@@ -163,6 +164,7 @@ class LocalStore:
             try:
                 self._disk.write_new(temporary, parts, _FILE_MODE)
                 self._disk.rename(temporary, target)
+                self._sync_above(key)
             except BaseException:
                 self._discard(temporary)
                 raise
@@ -175,6 +177,7 @@ class LocalStore:
                     self._disk.link(temporary, target)
                 except FileExistsError:
                     self._settle(key, temporary, target)
+                self._sync_above(key)
             finally:
                 self._discard(temporary)
 
@@ -223,7 +226,7 @@ class LocalStore:
 
     @contextmanager
     def _places(self, key: str) -> Iterator[tuple[bytes, bytes]]:
-        """Give a fresh temporary path and the object's own, whose directories exist durably. Nothing is written yet."""
+        """Give a fresh temporary path and the object's own, whose directories exist. Nothing is written yet."""
         *above, name = check_key(key)
         # .tmp first: where it is missing no directory may be made either.
         with self._directory([RESERVED]) as temporary, self._directory(above, make=True) as home:
@@ -232,20 +235,28 @@ class LocalStore:
 
     @contextmanager
     def _directory(self, segments: Sequence[str], *, make: bool = False) -> Iterator[int]:
-        """Open the directory of these segments, no link followed below the root; `make` it, durably, on demand."""
+        """Open the directory of these segments, no link followed below the root; `make` it on demand."""
         fd = os.open(self._root, _OPEN_DIRECTORY)
         try:
             for depth, segment in enumerate(segments, 1):
                 here = tuple(segments[:depth])
                 if make and here not in self._durable:
-                    self._disk.make_directory(_at(fd, segment.encode("ascii")), _DIRECTORY_MODE)
-                    self._durable.add(here)
+                    self._disk.add_directory(_at(fd, segment.encode("ascii")), _DIRECTORY_MODE)
                 below = os.open(segment, _OPEN_DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
                 os.close(fd)
                 fd = below
             yield fd
         finally:
             os.close(fd)
+
+    def _sync_above(self, key: str) -> None:
+        """Make the names of an object's directories durable, also those that somebody else made a moment ago."""
+        *above, _ = check_key(key)
+        for depth in range(len(above), 0, -1):
+            if tuple(above[:depth]) not in self._durable:
+                with self._directory(above[: depth - 1]) as parent:
+                    self._disk.sync_directory(_at(parent, b"."))
+                self._durable.add(tuple(above[:depth]))
 
     def _check_root(self) -> None:
         with self._translated("list", ""), self._directory([RESERVED]):

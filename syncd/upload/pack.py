@@ -4,12 +4,17 @@ Known means: in this node's journal, or in a pack of this very job that is still
 only believed: each pack is looked for in the remote when it is first used, and a chunk of one that is gone is stored
 again. Entries remember where their chunks lie as runs of neighbouring frames; a pack's id is known once it is sealed,
 so until then runs point at the pack object.
+
+Looking up and encoding (`prepare`) goes on for several cuts at once, ahead of the framing (`add`), which is in order.
+A cut that was looked up before a pack was noted does not find that pack's chunks in the journal, so they stay pending
+until the last such cut is added.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from syncd.errors import RemoteUnavailable
 from syncd.format.codec import RAW, encode
@@ -27,6 +32,17 @@ Payload = tuple[int, bytes | bytearray | memoryview]
 Places = dict[bytes, tuple[PackRef, int]]
 Seal = Callable[[PackInFlight], Awaitable[None]]
 Missing = Callable[[set[bytes]], Awaitable[set[bytes]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A cut, where its known chunks lie, the others encoded; `seen` packs had been noted when it was looked up."""
+
+    cut: Cut
+    known: Places
+    payloads: dict[bytes, Payload]
+    seen: int
+
 
 _ROWS_A_PACK = 1 << 16
 
@@ -89,26 +105,36 @@ class PackStage:
         self._seal = seal
         self._progress = progress
         self._pending: dict[bytes, tuple[PackInFlight, int]] = {}
+        self._noted: deque[tuple[PackInFlight, list[tuple[bytes, int]]]] = deque()
+        self._packs_noted = 0
         self._pack = PackInFlight()
         self._builder = PackBuilder(nonce)
         self._open: _OpenFile | None = None
         self.reused: set[bytes] = set()
 
-    async def add(self, cut: Cut) -> list[Done]:
-        """Take a cut; return the entries that are complete with it.
+    async def prepare(self, coming: Awaitable[Cut]) -> Prepared:
+        """Look up and encode the chunks of a cut. Start these in the order of the cuts, and add all of them."""
+        seen = self._packs_noted
+        cut = await coming
+        known = await self._known(
+            [p.hash for f in cut.files for p in f.pieces] + [r.hash for f in cut.files for r in f.known]
+        )
+        return Prepared(cut, known, await self._encode_new(cut, known), seen)
+
+    async def add(self, prepared: Prepared) -> list[Done]:
+        """Take the next cut; return the entries that are complete with it.
 
         Raises:
             RemoteUnavailable: what an earlier life had stored of a file is gone; it must be read again.
         """
+        cut = prepared.cut
         if self._pack.held and self._pack.held + cut.wants > self._budget.limit:
             await self.flush()  # only this pack, once sent, can give the room that the reading waits for
-        known = await self._known(
-            [p.hash for f in cut.files for p in f.pieces] + [r.hash for f in cut.files for r in f.known]
-        )
-        payloads = await self._encode_new(cut, known)
+        while self._noted and self._packs_noted - len(self._noted) < prepared.seen:
+            self._drop(*self._noted.popleft())
         done = []
         for file in cut.files:
-            finished = await self._add_file(file, known, payloads, cut)
+            finished = await self._add_file(file, prepared.known, prepared.payloads, cut)
             if finished is not None:
                 done.append(finished)
         cut.hold.release()
@@ -129,7 +155,7 @@ class PackStage:
         if self._builder.count:
             pack, self._pack = self._pack, PackInFlight()
             builder, self._builder = self._builder, PackBuilder(self._nonce)
-            sealed = await self._lane.run(builder.seal)
+            sealed = builder.seal()  # hashes the index alone: less than a turn of the lane would take
             pack.id, pack.parts, pack.size = sealed.pack, list(sealed.parts), sealed.size
             await self._seal(pack)
         elif self._pack.rows:
@@ -138,8 +164,12 @@ class PackStage:
             await self._seal(pack)
 
     def forget(self, pack: PackInFlight) -> None:
-        """A pack is stored and in the journal: its chunks are found there from now on."""
-        for digest, _ in pack.chunks:
+        """A pack is stored and in the journal: its chunks are found there by whoever looks from now on."""
+        self._packs_noted += 1
+        self._noted.append((pack, pack.chunks))
+
+    def _drop(self, pack: PackInFlight, chunks: list[tuple[bytes, int]]) -> None:
+        for digest, _ in chunks:
             if self._pending.get(digest, (None, 0))[0] is pack:
                 del self._pending[digest]
 
@@ -160,10 +190,7 @@ class PackStage:
             for piece in file.pieces:
                 if piece.hash not in known:
                     fresh[piece.hash] = piece.data
-        slices = _shares(list(fresh.items()), self._lane.threads)
-        compress = self._params.compress
-        parts = await asyncio.gather(*(self._lane.run(_encode_all, part, compress) for part in slices))
-        payloads = {digest: payload for part in parts for digest, payload in part}
+        payloads = await self._lane.run(_encode_all, fresh, self._params.compress) if fresh else {}
         kept = sum(len(payload) for codec, payload in payloads.values() if codec == RAW)
         if kept * 2 < cut.hold.size:  # the window is mostly known or compressed: do not keep it for a few pieces
             payloads = {d: (c, bytes(p) if c == RAW else p) for d, (c, p) in payloads.items()}
@@ -183,7 +210,9 @@ class PackStage:
             file.add(row.length, row.hash, *place)
             self._progress.read(row.length)
         for piece in cut.pieces:
-            place = known.get(piece.hash) or self._place(piece, payloads[piece.hash], whole)
+            place = known.get(piece.hash) or self._pending.get(piece.hash)
+            if place is None:
+                place = self._place(piece, payloads[piece.hash], whole)
             known[piece.hash] = place
             file.add(len(piece.data), piece.hash, *place)
             row = ChunkRow(cut.file.name, piece.offset, len(piece.data), piece.hash)
@@ -215,10 +244,5 @@ class PackStage:
             await self.flush()
 
 
-def _encode_all(pieces: Sequence[tuple[bytes, memoryview]], compress: bool) -> list[tuple[bytes, Payload]]:
-    return [(digest, encode(data, compress)) for digest, data in pieces]
-
-
-def _shares(items: list[tuple[bytes, memoryview]], count: int) -> list[list[tuple[bytes, memoryview]]]:
-    size = max(1, -(-len(items) // max(1, count)))
-    return [items[start : start + size] for start in range(0, len(items), size)]
+def _encode_all(pieces: dict[bytes, memoryview], compress: bool) -> dict[bytes, Payload]:
+    return {digest: encode(data, compress) for digest, data in pieces.items()}

@@ -41,8 +41,8 @@ from syncd.repo.repository import Repository
 from syncd.upload.budget import Budget
 from syncd.upload.commit import CommitStage
 from syncd.upload.cut import CutStage
-from syncd.upload.pack import PackStage
-from syncd.upload.parts import Chunking, Cut, Done, Progress, UploadParams, pack_id
+from syncd.upload.pack import PackStage, Prepared
+from syncd.upload.parts import Chunking, Done, Progress, UploadParams, pack_id
 from syncd.upload.scan import scan
 from syncd.upload.send import SendStage
 
@@ -135,11 +135,11 @@ class Uploads:
             return await progress(self._ledger, repo_id, draft, name) if resumed else []
 
         cutter = CutStage(self._pins.reader, prefix, self._chunking, self._lane, budget, params.window)
-        queue: asyncio.Queue[Awaitable[Cut] | None] = asyncio.Queue(_CUTS_AHEAD)
-        reading = tasks.create_task(self._read(draft, cutter, queue, tasks))
+        queue: asyncio.Queue[Awaitable[Prepared] | None] = asyncio.Queue(_CUTS_AHEAD)
+        reading = tasks.create_task(self._read(draft, cutter, packer, queue, tasks))
         done: list[Done] = []
-        while (cut := await queue.get()) is not None:
-            done.extend(await packer.add(await cut))
+        while (coming := await queue.get()) is not None:
+            done.extend(await packer.add(await coming))
         await reading
         await packer.flush()
         ready = await self._store_manifest(job, spec, packer, done)
@@ -148,15 +148,16 @@ class Uploads:
         await record_prepared(self._ledger, job.job, ready)
 
     async def _read(
-        self, draft: str, cutter: CutStage, queue: asyncio.Queue[Awaitable[Cut] | None], tasks: asyncio.TaskGroup
-    ) -> None:
+        self, draft: str, cutter: CutStage, packer: PackStage, queue: asyncio.Queue[Awaitable[Prepared] | None],
+        tasks: asyncio.TaskGroup,
+    ) -> None:  # fmt: skip
         async def page(after: bytes, limit: int) -> list[FileRow]:
             return await self._pins.entries(draft, after, limit)
 
         async for group in scan(page, self._params.window):
             async with aclosing(cutter.cuts(group, tasks)) as cuts:
                 async for cut in cuts:
-                    await queue.put(cut)
+                    await queue.put(tasks.create_task(packer.prepare(cut)))
         await queue.put(None)
 
     async def _store_manifest(self, job: JobRow, spec: UploadSpec, packer: PackStage, done: list[Done]) -> PreparedRow:

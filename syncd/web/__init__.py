@@ -5,10 +5,12 @@ guards against is other people's web pages: a browser on this machine can be mad
 the Host header must name us; names and paths in artifacts are untrusted, so every text is escaped and the page forbids
 itself all scripts.
 
-`app` is the door itself, `pages` the page, `metrics` the table of public metric names, `facts` what they all read.
+`app` is the door itself, `listen` where it stands, `pages` the page, `metrics` the table of public metric names,
+`facts` what they all read.
 """
 
-from syncd.web.app import WebDoor, WebParams
+from syncd.web.app import WebDoor
 from syncd.web.facts import Facts
+from syncd.web.listen import WebParams
 
 __all__ = ["Facts", "WebDoor", "WebParams"]

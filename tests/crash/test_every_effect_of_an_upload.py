@@ -9,6 +9,7 @@ import pytest
 
 from tests.kit.crash_data import (
     CHUNK_MAXIMUM,
+    CHUNK_MINIMUM,
     PACK_TARGET,
     SENDS,
     TINY,
@@ -59,7 +60,7 @@ def _one(lives: Forks, work: Path, at: int, side: str) -> str:
     assert after.reply["problems"] == [], told
     assert tree(work / "out") == tree(work / "data"), told
     traffic = Traffic.of(work / "record")
-    bound = in_flight(PACK_TARGET, SENDS, CHUNK_MAXIMUM)
+    bound = in_flight(PACK_TARGET, SENDS, CHUNK_MINIMUM, CHUNK_MAXIMUM)
     assert traffic.packs <= bound and traffic.chunks <= bound, f"{told}: sent again: {traffic}"
     assert traffic.sent > 2 * bound, "the upload is too small to tell"
     return death[0] if death else ""

@@ -15,14 +15,14 @@ from tests.kit.kills import Figures, Size, kill_a_download, kill_an_upload, log_
 from tests.kit.kills import restore_tree as restore
 
 MIB = 1 << 20
-SMALL = Size(6 * MIB, 512 << 10, 2, 64 << 10, {
+SMALL = Size(6 * MIB, 512 << 10, 2, 4 << 10, 64 << 10, {
     "SYNCD_CHUNKER_MINIMUM": "4096", "SYNCD_CHUNKER_AVERAGE": "16384", "SYNCD_CHUNKER_MAXIMUM": "65536",
     "SYNCD_UPLOAD_PACK_TARGET": str(512 << 10), "SYNCD_UPLOAD_CONCURRENCY": "2",
 })  # fmt: skip
 """For the suite: the bound on what is sent again is a fifth of the data."""
-REAL = Size(60 * MIB, 16 * MIB, 4, 2 * MIB, {})
+REAL = Size(60 * MIB, 16 * MIB, 4, 64 << 10, 2 * MIB, {})
 """The constants of the product. Four packs in flight are all of it: what is bound here is that nothing goes twice."""
-ONE_SEND = Size(60 * MIB, 16 * MIB, 1, 2 * MIB, {"SYNCD_UPLOAD_CONCURRENCY": "1"})
+ONE_SEND = Size(60 * MIB, 16 * MIB, 1, 64 << 10, 2 * MIB, {"SYNCD_UPLOAD_CONCURRENCY": "1"})
 """The constants of the product but for one send at a time: a third of the data may go again."""
 SERIES = 20
 """Kills before the remote is made anew: two hundred times 60 MiB need not lie on the disk."""
@@ -30,8 +30,8 @@ SERIES = 20
 
 @pytest.fixture
 def seed() -> int:
-    """A seed of this run, or the one that SYNCD_CRASH_SEED names, to see a failure again."""
-    return int(os.environ.get("SYNCD_CRASH_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 30)
+    """A seed of this run, or the one that CRASH_SEED names, to see a failure again."""
+    return int(os.environ.get("CRASH_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 30)
 
 
 def test_fifteen_kills_of_uploads_and_downloads(tmp_path: Path, seed: int) -> None:

@@ -13,9 +13,11 @@ from pathlib import Path
 
 from tests.kit.daemon import SMALL
 
-CHUNK_MAXIMUM = 2048
+CHUNK_MINIMUM, CHUNK_MAXIMUM = 256, 2048
 PACK_TARGET = 6144
 SENDS = 2
+FRAME_COST = 128
+"""Bytes a chunk costs besides its own: frame header and place in the index, rounded up."""
 TINY = {
     **SMALL,
     "SYNCD_UPLOAD_PACK_TARGET": str(PACK_TARGET),
@@ -28,9 +30,9 @@ TINY = {
 """Packs of a few chunks, two of them in flight; files above 2 KiB are leased, smaller ones go into a blob."""
 
 
-def in_flight(target: int, sends: int, maximum: int) -> int:
-    """Return the bytes that `sends` packs on their way may have: each the target and one chunk more, index included."""
-    return sends * (target + maximum + target // 4)
+def in_flight(target: int, sends: int, minimum: int, maximum: int) -> int:
+    """Return the bytes that `sends` packs on their way may have at most: the target, one chunk, headers and index."""
+    return sends * (target + maximum + FRAME_COST * (target // minimum + 2))
 
 
 @contextmanager

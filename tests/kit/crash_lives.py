@@ -111,7 +111,7 @@ async def cancel_download(work: Path, settings: dict[str, str], fate: Fate) -> d
     async with alive(work / "two", work / "remote", settings, fate) as rooms:
         job = (await rooms.service.get(KEY, "best", os.fsencode(work / "out"))).job
         while b'"wrote"' not in (work / "record").read_bytes():
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.002)  # polling; the job itself has a deadline
         with suppress(Conflict):  # it was quicker
             await rooms.service.jobs.cancel(job)
         (ended,) = await rooms.service.jobs.wait([job], PATIENCE)
@@ -149,7 +149,8 @@ async def _logged(rooms: Rooms, data: Path, draft: str) -> JobView:
 
 async def _restored(rooms: Rooms, root: Path) -> JobView:
     """Ask for the version unless an earlier life was asked already; wait for the end."""
-    jobs = [job.job for job in await rooms.service.jobs.page(False, "", 10)]
+    page, _ = await rooms.service.jobs.page(False, "", 10)
+    jobs = [job.job for job in page]
     if not jobs:
         jobs = [(await rooms.service.get(KEY, "best", os.fsencode(root))).job]
     (ended,) = await rooms.service.jobs.wait(jobs, PATIENCE)

@@ -27,11 +27,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from syncd.daemon.compose import Seams
-from syncd.disk import Buffer, Disk
+from syncd.disk import Disk
 from syncd.errors import RemoteUnavailable
 from syncd.format.pack import parse_tail
 from syncd.journal.core import Journal, Ledger
 from syncd.lanes import Lane
+from syncd.model.buffer import Buffer
 from syncd.store.base import ObjectInfo, Store
 
 T = TypeVar("T")
@@ -119,10 +120,10 @@ class DyingDisk(Disk):
 
         return act
 
-    async def restore_at(self, lane: Lane, path: bytes, offset: int, data: Buffer) -> None:
+    async def restore_at(self, lane: Lane, path: bytes, offset: int, parts: Sequence[Buffer]) -> None:
         with self._fate.effect("disk.restore_at"):
-            await super().restore_at(lane, path, offset, data)
-            self._fate.record.say("wrote", path=os.fsdecode(path), offset=offset, size=len(data))
+            await super().restore_at(lane, path, offset, parts)
+            self._fate.record.say("wrote", path=os.fsdecode(path), offset=offset, size=sum(map(len, parts)))
 
 
 class DyingStore:

@@ -1,4 +1,4 @@
-"""`python -m tests.kit.entry_straced CALLS N`: the wrapped daemon under strace, killed as it enters its N-th of CALLS."""
+"""`python -m tests.kit.entry_straced CALLS N`: the wrapped daemon under strace, killed in its N-th of CALLS."""
 
 from __future__ import annotations
 

@@ -42,13 +42,14 @@ class Size:
     data: int
     target: int
     sends: int
+    minimum: int
     maximum: int
     settings: dict[str, str]
 
     @property
     def in_flight(self) -> int:
         """Bytes that packs on their way may have, the worst case."""
-        return in_flight(self.target, self.sends, self.maximum)
+        return in_flight(self.target, self.sends, self.minimum, self.maximum)
 
 
 @dataclass

@@ -10,9 +10,11 @@ from syncd.clock import Clock
 from syncd.format.chunker import Params
 from syncd.format.keys import run_log
 from syncd.format.log import LogEntry, Start
+from syncd.format.paging import PageParams
 from syncd.lanes import Lane
-from syncd.repo.init import initialise
+from syncd.repo.init import NewRepository, initialise
 from syncd.repo.log import Log, Slot
+from syncd.repo.memory import Memory
 from syncd.repo.repository import Repository
 from syncd.store.base import Store
 from tests.kit.clocks import ManualClock
@@ -71,10 +73,14 @@ async def append(log: Log, txn: str) -> Slot | None:
     return await log.append(txn, lambda slots, prev: start_entry(txn, prev))
 
 
+PAGES = PageParams(average=16, maximum=64)
+NEW = NewRepository(CHUNKER, PAGES, 1 << 14, "tests")
+
+
 async def open_repository(
-    store: Store, lane: Lane, memory: DictMemory | None = None, clock: Clock | None = None
+    store: Store, lane: Lane, memory: Memory | None = None, clock: Clock | None = None
 ) -> Repository:
     """Return one node's view of the repository in a store, made when it is not there; small chunks."""
     rng = random.Random(1)
-    record = await initialise(store, CHUNKER, 1 << 14, rng, "tests")
+    record = await initialise(store, NEW, rng)
     return Repository(store, record, memory or DictMemory(), lane, clock or InstantClock(), rng)

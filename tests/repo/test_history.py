@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from syncd.errors import Conflict, Corrupt, NotFound
 from syncd.format import log as kinds
 from syncd.format.keys import manifest_key
+from syncd.jobs.states import Kind, State
 from syncd.journal.jobs import JobRow, UploadSpec
 from syncd.journal.packs import PreparedRow
-from syncd.jobs.states import Kind, State
 from syncd.lanes import Lane
 from syncd.model.names import ArtifactKey
 from syncd.repo.history import History
