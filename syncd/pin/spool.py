@@ -146,8 +146,9 @@ class Yard:
             facts = os.lstat(directory)
             if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid() or facts.st_mode & 0o077:
                 raise PermissionError(errno.EPERM, "not a private directory of ours", directory)
-        mine = (os.path.join(path, name) for name in os.listdir(path) if name.startswith(self._nonce))
-        self.sweep(path, frozenset(mine))
+        for name in os.listdir(path):  # one look: what appears after it is of this life
+            if not name.startswith(self._nonce):
+                self._disk.remove(os.path.join(path, name))
         return self._spool(path, facts)
 
     def sweep(self, path: bytes, keep: frozenset[bytes]) -> int:

@@ -4,6 +4,8 @@ import asyncio
 import errno
 import os
 import socket
+import time
+from collections.abc import Awaitable
 from pathlib import Path
 
 import pytest
@@ -284,3 +286,34 @@ def listen_at(path: Path) -> socket.socket:
     door = socket.socket(socket.AF_UNIX)
     door.bind(str(path))
     return door
+
+
+async def test_adds_at_once_into_a_fresh_spool_never_sweep_each_others_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "f"
+    source.write_bytes(BIG)
+    listdir = os.listdir
+
+    def slowly(path: bytes | str) -> list[bytes] | list[str]:
+        found = listdir(path)
+        if b".syncd-spool-" in os.fsencode(path):
+            time.sleep(0.05)  # the other lane links its file in between
+        return found
+
+    monkeypatch.setattr(os, "listdir", slowly)
+    async with pin_room(tmp_path / "state", params=params_for(tmp_path)) as room:
+        for number in range(5):
+            one, other = f"a{number}", f"b{number}"
+            second = asyncio.create_task(_soon(0.075, room.add(other, source)))
+            await room.add(one, source)
+            await second
+            assert await room.bytes_of(one) == BIG
+            assert await room.bytes_of(other) == BIG
+            await room.pins.release(one)
+            await room.pins.release(other)
+
+
+async def _soon(seconds: float, work: Awaitable[object]) -> None:
+    await asyncio.sleep(seconds)
+    await work
