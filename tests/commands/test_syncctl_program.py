@@ -66,7 +66,16 @@ def command(*argv: str) -> list[str]:
 
 
 def environment(**more: str) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'client'}", **more}
+    """Return an environment in which no client starts a daemon on the state of whoever runs the tests."""
+    return {**os.environ, "SYNCD_AUTOSTART": "0", "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'client'}", **more}
+
+
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """Children take SIGINT as at a terminal, also where the tests run in a background that ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
