@@ -9,6 +9,7 @@ the room that asked knows what the path meant and translates with `disk_error` (
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import fcntl
 import os
@@ -175,13 +176,29 @@ class Disk:
         return True
 
     async def restore_at(self, lane: Lane, path: bytes, offset: int, parts: Sequence[Buffer]) -> None:
-        """Write one after the other into an existing file from an offset on, on the lane's threads (restored files)."""
-        # Not `async with`: aiofiles closes then on the loop's default executor, a thread outside every lane.
-        file = await aiofiles.open(path, "r+b", buffering=0, executor=lane.executor)
+        """Write one after the other into an existing file from an offset on, on the lane's threads (restored files).
+
+        A cancelled caller waits until the write has ended: no thread writes to, or opens, what others believe free.
+        """
+        work = asyncio.get_running_loop().create_task(_restore_at(lane, path, offset, parts))
         try:
-            await lane.run(write_all, file.fileno(), parts, offset)
-        finally:
-            await file.close()
+            await asyncio.shield(work)
+        except asyncio.CancelledError:
+            while not work.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([work])
+            if not work.cancelled():
+                work.exception()  # seen here: the cancellation outranks it
+            raise
+
+
+async def _restore_at(lane: Lane, path: bytes, offset: int, parts: Sequence[Buffer]) -> None:
+    # Not `async with`: aiofiles closes then on the loop's default executor, a thread outside every lane.
+    file = await aiofiles.open(path, "r+b", buffering=0, executor=lane.executor)
+    try:
+        await lane.run(write_all, file.fileno(), parts, offset)
+    finally:
+        await file.close()
 
 
 def write_all(fd: int, parts: Sequence[Buffer], offset: int | None = None) -> None:

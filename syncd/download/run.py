@@ -19,6 +19,7 @@ from syncd.repo.history import Version
 from syncd.repo.repository import Repository
 
 _GROUPS_AT_ONCE = 3
+_PLACED_AT_ONCE = 4
 _RESERVE = 64 << 20
 
 
@@ -115,7 +116,9 @@ class Downloads:
 
         await self._lane.run(check_space, target, goals, _RESERVE)
         await fetcher.fill(goals, fetched)
-        await self._lane.run(_place_all, target, unplaced)
+        async with asyncio.TaskGroup() as tasks:  # side by side: the disk syncs many files in the time of one
+            for share in (unplaced[number::_PLACED_AT_ONCE] for number in range(_PLACED_AT_ONCE)):
+                tasks.create_task(self._lane.run(_place_all, target, share))
         for wanted in unplaced:
             if wanted.entry.type == FILE:
                 progress.file_done()

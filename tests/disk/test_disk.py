@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -201,3 +203,28 @@ def test_an_error_names_the_path_and_the_remedy(code: int, hint: str):
     assert error.what == "cannot write the spool: /a/b\\xff"
     assert error.why == os.strerror(code)
     assert hint in error.hint
+
+
+async def test_a_cancelled_restore_has_ended_when_its_caller_goes_on(tmp_path: Path) -> None:
+    """A thread left behind would write to, or open, what somebody else owns by then."""
+    path = tmp_path / "file"
+    path.write_bytes(bytes(100))
+    lane = Lane("restore", 1)
+    blocked, go_on = threading.Event(), threading.Event()
+
+    def block() -> None:
+        blocked.set()
+        go_on.wait(10)
+
+    lane.executor.submit(block)
+    blocked.wait(10)
+    task = asyncio.ensure_future(Disk().restore_at(lane, bytes(path), 10, [b"late"]))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.sleep(0)
+    assert not task.done()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert path.read_bytes()[10:14] == b"late"
+    lane.close()

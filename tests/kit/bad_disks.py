@@ -107,7 +107,7 @@ def state_read_only(top: Path) -> None:
 
 
 def source_disk_full(top: Path) -> None:
-    """Files on a full disk can be logged where nothing need be copied; where it must, it is refused."""
+    """Files on a full disk can be logged: where their own disk has no room for a rescue, another has."""
     data = os.urandom(300_000)
     with running_daemon(
         top / "home", remote=top / "remote", settings={**SETTINGS, "SYNCD_PIN_RESERVE": "1MiB"}
