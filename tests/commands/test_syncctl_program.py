@@ -86,6 +86,25 @@ def daemon(tmp_path: Path) -> Iterator[AnsweringSocket]:
         yield daemon
 
 
+@pytest.mark.parametrize(
+    ("typed", "answer"),
+    [
+        (["ststus"], "no such verb: ststus; did you mean status?"),
+        (["list"], "no such verb: list; did you mean ls?"),
+        (["watch", "zzz"], "watch: no such verb: zzz"),
+        (["put", "f", "--name", "n", "--metadta=a=1"], "put: not understood: --metadta=a=1; did you mean --metadata?"),
+        (["--jsn", "ls"], "not understood: --jsn; did you mean --json?"),
+        (["wait", "--timeout", "soon"], "wait: argument --timeout: not a number of seconds: soon"),
+        (["jobs", "-n", "some"], "jobs: argument -n: not a count: some"),
+    ],
+)
+def test_what_is_mistyped_is_answered_with_what_was_meant(
+    typed: list[str], answer: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(typed) == 2
+    assert capsys.readouterr().err.splitlines()[0] == f"syncctl: {answer}"
+
+
 def test_every_verb_is_there_has_help_and_a_function() -> None:
     verbs = dict(verbs_of(build()))
     assert {name.replace(" ", "-") for name in verbs} == set(VERBS)
