@@ -62,7 +62,8 @@ def __getattr__(name: str) -> Any:
     if name == "run":
         return import_module("syncd_client.runs").current()
     if name not in _HOME:
-        raise AttributeError(f"module 'syncd_client' has no attribute {name!r}", name=name)
+        why = "" if name.startswith("_") else ": of W&B it has what logs and uses artifacts, nothing else"
+        raise AttributeError(f"module 'syncd_client' has no attribute {name!r}{why}", name=name)
     found = getattr(import_module(f"syncd_client.{_HOME[name]}"), name)
     globals()[name] = found
     return found

@@ -66,7 +66,16 @@ def command(*argv: str) -> list[str]:
 
 
 def environment(**more: str) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'client'}", **more}
+    """Return an environment in which no client starts a daemon on the state of whoever runs the tests."""
+    return {**os.environ, "SYNCD_AUTOSTART": "0", "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'client'}", **more}
+
+
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """Children take SIGINT as at a terminal, also where the tests run in a background that ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
@@ -75,6 +84,25 @@ def daemon(tmp_path: Path) -> Iterator[AnsweringSocket]:
         daemon.on(AddFile, Receipt(1, 1, 1, {"lease": 1}))
         daemon.on(Log, JOB)
         yield daemon
+
+
+@pytest.mark.parametrize(
+    ("typed", "answer"),
+    [
+        (["ststus"], "no such verb: ststus; did you mean status?"),
+        (["list"], "no such verb: list; did you mean ls?"),
+        (["watch", "zzz"], "watch: no such verb: zzz"),
+        (["put", "f", "--name", "n", "--metadta=a=1"], "put: not understood: --metadta=a=1; did you mean --metadata?"),
+        (["--jsn", "ls"], "not understood: --jsn; did you mean --json?"),
+        (["wait", "--timeout", "soon"], "wait: argument --timeout: not a number of seconds: soon"),
+        (["jobs", "-n", "some"], "jobs: argument -n: not a count: some"),
+    ],
+)
+def test_what_is_mistyped_is_answered_with_what_was_meant(
+    typed: list[str], answer: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(typed) == 2
+    assert capsys.readouterr().err.splitlines()[0] == f"syncctl: {answer}"
 
 
 def test_every_verb_is_there_has_help_and_a_function() -> None:

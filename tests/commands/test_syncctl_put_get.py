@@ -69,7 +69,7 @@ def test_put_sends_what_was_typed_and_prints_receipt_job_and_version(
     code = run(
         "put", f"{tree}/a.bin", f"{tree}/tree", "--name", "data", "--type", "model", "--project", "q", "--alias",
         "best", "--alias", "b2", "--metadata", "loss=0.5", "--metadata", "note=as it is", "--metadata", "l=[1,null]",
-        "--metadata", "bad=NaN", "--description", "D",
+        "--metadata", "bad=NaN", "--description", "D", "--tag", "t1", "--tag", "t2",
     )  # fmt: skip
     assert code == 0
     (added,), (walked,), (logged,) = daemon.of(AddFile), daemon.of(AddDir), daemon.of(Log)
@@ -78,7 +78,8 @@ def test_put_sends_what_was_typed_and_prints_receipt_job_and_version(
     assert added == AddFile(logged.draft, path, b"a.bin", seen.st_dev, seen.st_ino, 10)  # type: ignore[attr-defined]
     assert (walked.path, walked.name) == (os.fsencode(tree / "tree"), b"")  # type: ignore[attr-defined]
     metadata = {"loss": 0.5, "note": "as it is", "l": [1, None], "bad": "NaN"}
-    assert logged == Log(logged.draft, "data", "model", "q", "D", metadata, ["best", "b2"])  # type: ignore[attr-defined]
+    draft = logged.draft  # type: ignore[attr-defined]
+    assert logged == Log(draft, "data", "model", "q", "D", metadata, ["best", "b2"], ["t1", "t2"])
     out, err = capsys.readouterr()
     assert out.splitlines() == [
         "pinned 3 files, 100 B: 1 copied, 2 linked under a read lease",
@@ -222,7 +223,9 @@ def test_put_refuses_metadata_that_is_no_pair(run: Run, tree: Path, given: str) 
     assert run("put", f"{tree}/a.bin", "--name", "data", "--metadata", given) == 2
 
 
+@pytest.mark.parametrize("typed", ["p/data:best", "entity/p/data:best"])
 def test_get_resolves_first_and_prints_the_directory(
+    typed: str,
     daemon: AnsweringSocket,
     run: Run,
     tmp_path: Path,
@@ -234,7 +237,7 @@ def test_get_resolves_first_and_prints_the_directory(
     daemon.on(Use, VERSION)
     daemon.on(Get, lambda request, say: replace(DONE, kind="download", root=request.root))  # type: ignore[attr-defined]
     daemon.on(Wait, lambda request, say: Waited([replace(DONE, kind="download", root=daemon.of(Get)[0].root)]))  # type: ignore[attr-defined]
-    assert run("get", "p/data:best") == 0
+    assert run("get", typed) == 0
     assert capsys.readouterr() == (f"{tmp_path}/artifacts/data:v3\n", "")
     assert daemon.of(Use) == [Use("data", "best", "p")]
     assert daemon.of(Get) == [Get("data", os.fsencode(tmp_path) + b"/artifacts/data:v3", "v3", "p")]

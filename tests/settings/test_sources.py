@@ -144,6 +144,11 @@ def test_the_remotes_are_a_list(home: Path) -> None:
         ("[upload]\nconcurency = 1", ("upload.concurency", "did you mean upload.concurrency?")),
         ("concurrency = 1", ("unknown setting concurrency", "did you mean upload.concurrency?")),
         ("[uplaod]\nconcurrency = 1", ("uplaod", "did you mean upload")),
+        ('[[remote]]\nurl = "file:///x"\ndrain = 3', ("remote.drain", "move drain above [[remote]]")),
+        (
+            '[[remote]]\nurl = "file:///x"\nmemroy_budget = 3',
+            ("remote.memroy", "write memory_budget, above [[remote]]"),
+        ),
         ('[[remote]]\nurl = "file:///x"\nrol = "primary"', ("remote.rol", "did you mean remote.role?")),
         ('memory_budget = "many"', ("memory_budget", "config.toml", "expected bytes, or a size")),
         ('upload.concurrency = "4"', ("upload.concurrency", "config.toml", "expected a whole number")),
