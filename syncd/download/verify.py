@@ -83,6 +83,8 @@ def _compare(root: bytes, entry: Entry, chunks: list[Chunk]) -> str:
         return ""
     if not stat.S_ISREG(state.st_mode):
         return "not a regular file"
+    if stat.S_IMODE(state.st_mode) & 0o777 != entry.mode:
+        return f"mode {stat.S_IMODE(state.st_mode) & 0o777:03o} instead of {entry.mode:03o}"
     if state.st_size != entry.size:
         return f"{state.st_size:,} bytes instead of {entry.size:,}"
     return _compare_bytes(path, chunks)

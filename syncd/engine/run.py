@@ -152,10 +152,7 @@ class Engine:
         live = self._live[job]
         try:
             row = await self._insist(lambda: self._rows.get(job))
-            if row.kind is Kind.UPLOAD:
-                async with self._turns.setdefault(ArtifactKey(row.project, row.name), asyncio.Lock()):
-                    await self._begin(job, live)
-            else:
+            async with self._turns.setdefault(_what_is_shared(row), asyncio.Lock()):
                 await self._begin(job, live)
         except Exception:
             log.exception("job %s: it stands still until the next start", job)  # the others go on
@@ -319,6 +316,11 @@ class Engine:
             live.cancel_asked.set_result(None)
         else:
             live.cancel_asked.set_exception(refusal)
+
+
+def _what_is_shared(row: JobRow) -> ArtifactKey | bytes:
+    """Return what jobs take turns at: uploads at an artifact, downloads at a directory."""
+    return row.spec.root if isinstance(row.spec, DownloadSpec) else ArtifactKey(row.project, row.name)
 
 
 def _state(row: JobRow) -> JobState:

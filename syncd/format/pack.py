@@ -16,7 +16,7 @@ its fields in front of its payload: a pack that lost its end is still readable (
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from syncd.errors import Corrupt, InvalidInput
@@ -175,6 +175,16 @@ def view_frame(frame: Frame, stored: Buffer) -> Buffer:
     if hash_bytes(data) != frame.hash:
         raise Corrupt(f"a chunk of the {ROLE} is damaged", f"its bytes do not match {frame.hash.hex()}")
     return data
+
+
+def prove(frames: tuple[Frame, ...], parts: Sequence[Buffer]) -> None:
+    """Raise Corrupt unless every payload of a sealed pack still is what its frame says: asked before it is stored.
+
+    Args:
+        frames, parts: of `PackBuilder.seal`.
+    """
+    for number, frame in enumerate(frames):
+        view_frame(frame, parts[2 + 2 * number])  # a header, then each frame's own header and payload
 
 
 def resync(data: Buffer) -> Iterator[Frame]:

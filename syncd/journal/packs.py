@@ -115,6 +115,17 @@ async def packs_known(ledger: Ledger, repo: str, packs: Sequence[bytes]) -> set[
     return await ledger.read(act)
 
 
+async def pack_sizes(ledger: Ledger, repo: str, packs: Sequence[bytes]) -> dict[bytes, int]:
+    """Return the sizes in bytes that those of `packs` which are known had when they were learned."""
+
+    def act(connection: sqlite3.Connection) -> dict[bytes, int]:
+        query = "SELECT size FROM known_packs WHERE repo=? AND pack=?"
+        found = {pack: connection.execute(query, (repo, pack)).fetchone() for pack in packs}
+        return {pack: int(row[0]) for pack, row in found.items() if row}
+
+    return await ledger.read(act)
+
+
 async def stored_bytes(ledger: Ledger, job: str) -> int:
     """Return how many bytes of packs a job has stored so far, over all its lives."""
 
@@ -166,7 +177,9 @@ async def forget_progress(ledger: Ledger, draft: str, job: str) -> None:
 
 
 def _learn(connection: sqlite3.Connection, repo: str, pack: StoredPack) -> None:
-    connection.execute("INSERT OR IGNORE INTO known_packs (repo, pack) VALUES (?,?)", (repo, pack.pack))
+    connection.execute(
+        "INSERT OR IGNORE INTO known_packs (repo, pack, size) VALUES (?,?,?)", (repo, pack.pack, pack.size)
+    )
     connection.executemany(
         "INSERT OR REPLACE INTO known_chunks (repo, hash, pack, frame, length) VALUES (?,?,?,?,?)",
         [(repo, digest, pack.pack, frame, length) for frame, (digest, length) in enumerate(pack.chunks)],

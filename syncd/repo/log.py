@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from syncd.clock import Chance, Clock
-from syncd.errors import Conflict, Corrupt, NotFound, RemoteRefused, RemoteUnavailable, SyncdError
+from syncd.errors import Conflict, Corrupt, LocalDisk, NotFound, RemoteRefused, RemoteUnavailable, SyncdError
 from syncd.format.keys import slot_key
 from syncd.format.log import MAX_ENTRY, LogEntry, decode_entry, encode_entry, entry_hash, genesis
+from syncd.repo.init import open_record
 from syncd.repo.memory import Memory
 from syncd.store.base import Store
 
@@ -92,6 +94,8 @@ class Log:
                 entry = build(self.slots, self._head_hash())
                 if entry is None:
                     return None
+                if not self.slots:
+                    await self._confirm()  # nothing in an empty log shows whose it is; a wrong slot 0 is for ever
                 if await self._settle_slot(len(self.slots), encode_entry(entry), txn):
                     return self.slots[-1]
                 self.conflicts += 1
@@ -112,7 +116,7 @@ class Log:
                     continue
                 return self.slots[-1].entry.txn == txn
             self._accept(number, data)
-            await self._memory.remember(self._repo_id, self.name, number, [data])
+            await self._remember(number, [data])
             return True
         raise AssertionError("unreachable: the last try raises or returns")
 
@@ -132,7 +136,7 @@ class Log:
         except NotFound:
             return
         finally:
-            await self._memory.remember(self._repo_id, self.name, first, fresh)
+            await self._remember(first, fresh)
 
     async def _recall(self) -> None:
         """Take what the memory has; where its entries do not hold together the remote is read instead."""
@@ -165,7 +169,22 @@ class Log:
     async def _read_slot(self, number: int) -> None:
         data = await self._get(number)
         self._accept(number, data)
-        await self._memory.remember(self._repo_id, self.name, number, [data])
+        await self._remember(number, [data])
+
+    async def _remember(self, first: int, bodies: list[bytes]) -> None:
+        """Note entries just read; where that fails (the state disk is full) they are read again some time."""
+        with suppress(LocalDisk):
+            await self._memory.remember(self._repo_id, self.name, first, bodies)
+
+    async def _confirm(self) -> None:
+        """Raise Corrupt unless the repository at the remote is still the one this log belongs to."""
+        record = await open_record(self._store)
+        if record is None or record.repo_id != self._repo_id:
+            raise Corrupt(
+                f"the repository was replaced while the daemon ran: {self.name} belongs to another",
+                f"this node opened {self._repo_id[:8]}, now there is {record.repo_id[:8] if record else 'none'}",
+                "restart the daemon; to use the new repository on purpose, give it a new state directory",
+            )
 
     async def _get(self, number: int) -> bytes:
         """Return a slot's bytes; of an object that is no entry no more than shows it."""

@@ -24,3 +24,22 @@ class Memory(Protocol):
     async def note_fact(self, name: str, value: str) -> str:
         """Note a fact durably unless it is there already; return what is noted now."""
         ...
+
+
+class Forgetful:
+    """A memory of nothing: whoever reads with it sees only what the remote holds now."""
+
+    async def seen(self, repo: str, log: str) -> list[bytes]:
+        """Nothing was seen."""
+        return []
+
+    async def remember(self, repo: str, log: str, first: int, bodies: Sequence[bytes]) -> None:
+        """Forget it at once."""
+
+    async def fact(self, name: str) -> str:
+        """No fact is known."""
+        return ""
+
+    async def note_fact(self, name: str, value: str) -> str:
+        """Take it for granted."""
+        return value

@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from syncd.clock import Chance, Clock
-from syncd.errors import NotFound
+from syncd.errors import Corrupt, NotFound
 from syncd.format.keys import REGISTRY_LOG, artifact_log, run_log
 from syncd.format.log import Register
 from syncd.format.repo import RepoRecord
 from syncd.lanes import Lane
 from syncd.model.names import ArtifactKey
 from syncd.repo.history import History
+from syncd.repo.init import open_record
 from syncd.repo.log import Log
 from syncd.repo.manifests import Manifests
-from syncd.repo.memory import Memory
+from syncd.repo.memory import Forgetful, Memory
 from syncd.repo.packs import Packs
 from syncd.store.base import Store
 
@@ -85,6 +86,20 @@ class Repository:
         except BaseException:
             del self._histories[key]  # a half applied replay is nobody's truth
             raise
+
+    async def reread(self, key: ArtifactKey) -> list[str]:
+        """Read repo.json, the registry and an artifact's log again, trusting nothing remembered; return what is wrong."""
+        problems = []
+        try:
+            await open_record(self.store)
+        except Corrupt as error:
+            problems.append(error.what)
+        for name in (REGISTRY_LOG, artifact_log(key)):
+            try:
+                await Log(self.store, Forgetful(), self.id, name, self._clock, self._rng).refresh()
+            except Corrupt as error:
+                problems.append(error.what)
+        return problems
 
     async def artifacts(self, project: str = "") -> list[Registered]:
         """Return the artifacts the registry names, in order; all projects when none is given."""

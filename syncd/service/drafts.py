@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections import Counter, deque
 from collections.abc import Callable
 
@@ -11,6 +12,7 @@ from syncd.clock import Clock
 from syncd.engine import Engine
 from syncd.errors import InvalidInput, NotFound, SyncdError
 from syncd.events import Bus, JobChanged
+from syncd.format.keys import artifact_log
 from syncd.jobs.states import Kind, State
 from syncd.journal.core import Ledger
 from syncd.journal.jobs import DownloadSpec, JobRow, JobRows, RunFacts, UploadSpec
@@ -100,6 +102,7 @@ class DraftVerbs:
             return before
         names.check_project(key.project)
         names.check_name(key.name)
+        artifact_log(key)  # a project that no key can hold is refused now, not when everything has been sent
         names.check_type(type_)
         names.check_metadata(metadata)
         given = tuple(dict.fromkeys(names.check_alias(alias) for alias in aliases))
@@ -121,6 +124,7 @@ class DraftVerbs:
     async def get(self, version: VersionView, ref: str, root: bytes) -> JobRow:
         """Promise to restore a version below a directory."""
         _check_absolute(root)
+        root = os.path.realpath(root)  # one directory, one name: downloads into it take turns
         txn = self._transaction()
         now = self._clock.now()
         spec = DownloadSpec(txn, ref, version.version, root, version.files, version.size)

@@ -104,7 +104,7 @@ class HistoryVerbs:
         if root:
             problems = await verify_directory(repository, self._lane, version, root)
         else:
-            problems = await verify_remote(repository, version)
+            problems = [*await repository.reread(key), *await verify_remote(repository, version)]
         return VerifyView(view(history, version), version.files, version.size, problems)
 
     async def remove(self, key: ArtifactKey, ref: str) -> VersionView:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 from syncd.clock import Clock
-from syncd.errors import Conflict, InvalidInput, RemoteRefused, SyncdError
+from syncd.errors import Conflict, InvalidInput, RemoteRefused, RemoteUnavailable, SyncdError
 from syncd.format.digest import HASH_BYTES
 from syncd.format.keys import manifest_key, run_log
 from syncd.format.log import Commit, Create, LogEntry, Register, Start, encode_entry
@@ -42,7 +42,11 @@ class CommitStage:
         if slots:
             _same_type(key, self._repository.replay(key).type, type_)
 
-    async def commit(self, job: JobRow, spec: UploadSpec, ready: PreparedRow, stored: int) -> JobResult:
+    def done(self, key: ArtifactKey, spec: UploadSpec) -> bool:
+        """Whether the log, as last read, holds the commit already: an older journal may not know."""
+        return spec.txn in self._repository.replay(key).outcomes
+
+    async def commit(self, job: JobRow, spec: UploadSpec, ready: PreparedRow | None, stored: int) -> JobResult:
         """Make the version exist, exactly once; return what the log says became of the transaction.
 
         Raises:
@@ -93,8 +97,10 @@ class CommitStage:
             return [f"the run {run.id} could not be recorded: {error.what}"]
         return []
 
-    def _entry(self, key: ArtifactKey, spec: UploadSpec, ready: PreparedRow, prev: bytes) -> LogEntry:
+    def _entry(self, key: ArtifactKey, spec: UploadSpec, ready: PreparedRow | None, prev: bytes) -> LogEntry:
         # Built anew for every slot: replaying first means a type decided meanwhile by another node is seen here.
+        if ready is None:
+            raise RemoteUnavailable("the journal does not keep what is noted", "", "see `syncd doctor`")
         history = self._repository.replay(key)
         _same_type(key, history.type, spec.type)
         if history.fence:
@@ -163,4 +169,4 @@ def _same_type(key: ArtifactKey, there: str, wanted: str) -> None:
 
 
 def _same_content(key: ArtifactKey, version: int) -> str:
-    return f"{key}:v{version} has the same content: no new version was made, the aliases moved there"
+    return f"{key}:v{version} has the same content: no new version was made; its metadata and description stay as they were, aliases given move there"

@@ -157,6 +157,7 @@ class PackStage:
             builder, self._builder = self._builder, PackBuilder(self._nonce)
             sealed = builder.seal()  # hashes the index alone: less than a turn of the lane would take
             pack.id, pack.parts, pack.size = sealed.pack, list(sealed.parts), sealed.size
+            pack.frames = sealed.frames
             await self._seal(pack)
         elif self._pack.rows:
             pack, self._pack = self._pack, PackInFlight()

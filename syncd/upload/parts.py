@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from syncd.format.chunker import Cutter, Params
+from syncd.format.pack import Frame
 from syncd.journal.packs import ChunkRow
 from syncd.journal.pins import FileRow
 from syncd.upload.budget import Hold
@@ -70,7 +71,7 @@ class PackInFlight:
     Runs of entries point at it before its id is known. `rows` become progress in the journal when it is stored.
     """
 
-    __slots__ = ("chunks", "holds", "id", "parts", "rows", "size", "stored")
+    __slots__ = ("chunks", "frames", "holds", "id", "parts", "rows", "size", "stored")
 
     def __init__(self) -> None:
         self.id = b""
@@ -78,6 +79,7 @@ class PackInFlight:
         self.rows: list[tuple[int | None, ChunkRow]] = []
         self.holds: list[Hold] = []
         self.parts: list[bytes | bytearray | memoryview] = []
+        self.frames: tuple[Frame, ...] = ()
         self.size = 0
         self.stored = False
 
@@ -89,6 +91,7 @@ class PackInFlight:
     def dismiss(self) -> None:
         """Drop bytes and holds: the pack is stored, only its id matters now."""
         self.parts = []
+        self.frames = ()
         for hold in self.holds:
             hold.release()
         self.holds = []

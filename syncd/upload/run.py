@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 
 from syncd.clock import Clock
-from syncd.errors import NotFound, RemoteUnavailable, SyncdError, root_cause
+from syncd.errors import NotFound, RemoteUnavailable, SourceLost, SyncdError, root_cause
 from syncd.format.builder import Located, ManifestBuilder
 from syncd.format.chunker import Cutter
 from syncd.format.digest import hash_bytes
@@ -27,6 +27,7 @@ from syncd.journal.packs import (
     forget_progress,
     has_progress,
     learn_packs,
+    pack_sizes,
     packs_known,
     prepared,
     progress,
@@ -92,6 +93,8 @@ class Uploads:
             return []
         key = ArtifactKey(job.project, job.name)
         await self._commit.check_type(key, spec.type)
+        if self._commit.done(key, spec):
+            return []
         warnings = await self._learn_newest(key)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -104,8 +107,6 @@ class Uploads:
         """Write the commit entry of a job whose bytes are stored. May be repeated until it says done."""
         await self.store(job, spec, meter)  # nothing to do, unless the journal lost what it noted
         ready = await prepared(self._ledger, job.job)
-        if ready is None:
-            raise RemoteUnavailable("the journal does not keep what is noted", "", "see `syncd doctor`")
         return await self._commit.commit(job, spec, ready, await stored_bytes(self._ledger, job.job))
 
     async def _store_all(self, job: JobRow, spec: UploadSpec, meter: Progress, tasks: asyncio.TaskGroup) -> None:
@@ -126,8 +127,8 @@ class Uploads:
             meter,
         )  # fmt: skip
         sender = SendStage(
-            self._repository.store, self._ledger, repo_id, job.job, draft, params.sends, tasks, self._pins.advance,
-            packer.forget, meter,
+            self._repository.store, self._lane, self._ledger, repo_id, job.job, draft, params.sends, tasks,
+            self._pins.advance, packer.forget, meter,
         )  # fmt: skip
         resumed = await has_progress(self._ledger, draft)
 
@@ -141,6 +142,7 @@ class Uploads:
         while (coming := await queue.get()) is not None:
             done.extend(await packer.add(await coming))
         await reading
+        _check_complete(spec, done)
         await packer.flush()
         ready = await self._store_manifest(job, spec, packer, done)
         await sender.drained()
@@ -203,20 +205,25 @@ class Uploads:
 
         async def learn(pack: bytes) -> None:
             frames = await self._repository.packs.index(pack)
-            row = StoredPack(pack, 0, tuple((frame.hash, frame.raw_length) for frame in frames))
+            size = (await self._repository.store.stat(pack_key(pack))).size
+            row = StoredPack(pack, size, tuple((frame.hash, frame.raw_length) for frame in frames))
             await learn_packs(self._ledger, self._repository.id, [row])
 
         await _side_by_side(learn, [pack for pack in packs if pack not in known])
 
     async def _missing(self, packs: set[bytes]) -> set[bytes]:
-        """Return those of `packs` that are not in the remote, and forget them."""
+        """Return those of `packs` that are not in the remote, or not of the size they had, and forget them."""
         gone: set[bytes] = set()
+        sizes = await pack_sizes(self._ledger, self._repository.id, sorted(packs))
 
         async def look(pack: bytes) -> None:
             try:
-                await self._repository.store.stat(pack_key(pack))
+                found = await self._repository.store.stat(pack_key(pack))
             except NotFound:
                 gone.add(pack)
+                return
+            if found.size != sizes.get(pack, found.size):
+                gone.add(pack)  # cut short by somebody: its chunks are stored again, in a pack of another name
 
         await _side_by_side(look, sorted(packs))
         if gone:
@@ -251,6 +258,15 @@ async def _side_by_side(work: Callable[[bytes], Awaitable[None]], packs: list[by
                 tasks.create_task(one(pack))
     except BaseExceptionGroup as group:
         raise root_cause(group) from group
+
+
+def _check_complete(spec: UploadSpec, done: list[Done]) -> None:
+    """What was promised is what is committed: a draft whose rows were lost must not become a smaller version."""
+    files = sum(item.file.type == "file" for item in done)
+    if files != spec.files:
+        raise SourceLost(
+            f"{spec.files} files were logged, {files} are in the journal", "its rows were lost", "log the files again"
+        )
 
 
 def _entry(item: Done) -> Entry:

@@ -10,8 +10,10 @@ from collections import deque
 from collections.abc import Callable
 
 from syncd.format.keys import pack_key
+from syncd.format.pack import prove
 from syncd.journal.core import Ledger
 from syncd.journal.packs import StoredPack, record_stored
+from syncd.lanes import Lane
 from syncd.store.base import Store
 from syncd.upload.parts import PackInFlight, Progress
 
@@ -23,6 +25,7 @@ class SendStage:
 
     Args:
         store: the remote.
+        lane: where a pack is proved once more before it goes: what is stored is what was hashed.
         ledger, repo_id, job, draft: where and under what names stored packs are noted.
         sends: packs put at once; `send` waits while that many are on their way.
         tasks: the flow's task group; a failed put ends the flow.
@@ -32,10 +35,12 @@ class SendStage:
     """
 
     def __init__(
-        self, store: Store, ledger: Ledger, repo_id: str, job: str, draft: str, sends: int, tasks: asyncio.TaskGroup,
+        self, store: Store, lane: Lane, ledger: Ledger, repo_id: str, job: str, draft: str, sends: int,
+        tasks: asyncio.TaskGroup,
         advance: Advance, forget: Callable[[PackInFlight], None], progress: Progress,
     ) -> None:  # fmt: skip
         self._store = store
+        self._lane = lane
         self._ledger = ledger
         self._repo_id = repo_id
         self._job = job
@@ -67,6 +72,7 @@ class SendStage:
         try:
             packs = []
             if not pack.stored:
+                await self._lane.run(prove, pack.frames, pack.parts)
                 await self._store.put(pack_key(pack.id), pack.parts)
                 packs = [StoredPack(pack.id, pack.size, tuple(pack.chunks))]
             rows = [row for _, row in pack.rows]

@@ -72,6 +72,7 @@ CREATE INDEX known_chunks_by_pack ON known_chunks (repo, pack);
 CREATE TABLE known_packs (
   repo TEXT NOT NULL,
   pack BLOB NOT NULL,
+  size INTEGER NOT NULL,
   PRIMARY KEY (repo, pack)
 ) WITHOUT ROWID;
 
