@@ -82,10 +82,20 @@ def change(path: Path, share: float, seed: str = "change") -> None:
 
 
 def standard_library(target: Path) -> None:
-    """Copy the tree of this Python's standard library: thousands of real files, for a data set."""
-    source = sysconfig.get_paths()["stdlib"]
-    skip = shutil.ignore_patterns("site-packages", "dist-packages", "__pycache__")
-    shutil.copytree(source, target, symlinks=True, ignore=skip, ignore_dangling_symlinks=True)
+    """Copy the tree of this Python's standard library: thousands of real files, for a data set.
+
+    Links that lead out of it (Debian has some, to /etc and to the shared library) stay behind: as copies they would
+    lead nowhere, or be stored as the files they lead to.
+    """
+    source = os.path.realpath(sysconfig.get_paths()["stdlib"])
+    unwanted = shutil.ignore_patterns("site-packages", "dist-packages", "__pycache__")
+
+    def skip(directory: str, names: list[str]) -> set[str]:
+        return unwanted(directory, names) | {
+            name for name in names if _leads_out(os.path.join(directory, name), source)
+        }
+
+    shutil.copytree(source, target, symlinks=True, ignore=skip)
 
 
 def small_files(target: Path, count: int) -> int:
@@ -108,6 +118,15 @@ def sync(path: Path) -> None:
     """Put a file or everything below a directory on the disk, so that nobody else pays for it later."""
     del path  # the whole system, on purpose: what others left dirty would be paid by whoever is measured next
     os.sync()
+
+
+def _leads_out(path: str, top: str) -> bool:
+    """Return whether a path is a link that is absolute, dangling, or leads above `top`."""
+    if not os.path.islink(path):
+        return False
+    end = os.path.realpath(path)
+    inside = os.path.commonpath([end, top]) == top
+    return os.path.isabs(os.readlink(path)) or not inside or not os.path.exists(end)
 
 
 def _write(write: Callable[[memoryview], int | None], data: bytes) -> None:

@@ -32,7 +32,7 @@ class Lane:
     def __init__(self, name: str, threads: int = 1) -> None:
         self.name = name
         self.threads = threads
-        self.executor = ThreadPoolExecutor(threads, f"syncd-{name}", lambda: tell_kernel(threading.current_thread().name))
+        self.executor = ThreadPoolExecutor(threads, f"syncd-{name}", _tell_own_name)
 
     async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `call` in the lane and return what it returns; what it raises is raised here.
@@ -113,9 +113,13 @@ class Sentinel:
 
 def tell_kernel(name: str) -> None:
     """Give the calling thread its name in `ps` and /proc too, for Python before 3.14 does not; 15 bytes of it show."""
-    with suppress(OSError):  # no /proc: the name is for people only
-        with open(f"/proc/self/task/{threading.get_native_id()}/comm", "w") as file:
-            file.write(name[:15])
+    comm = f"/proc/self/task/{threading.get_native_id()}/comm"
+    with suppress(OSError), open(comm, "w") as file:  # no /proc: the name is for people only
+        file.write(name[:15])
+
+
+def _tell_own_name() -> None:
+    tell_kernel(threading.current_thread().name)
 
 
 def _cancelling() -> bool:

@@ -72,12 +72,12 @@ def _start_and_connect(path: bytes, connect: Callable[[bytes], sockets.socket]) 
         elif code is not None:
             raise errors.DaemonUnavailable(
                 f"the daemon ended at once with exit code {code}",
-                _last_line(log),
+                _last_words(log),
                 f"its log is {os.fsdecode(log)}; `syncd doctor` looks for the cause",
             )
     raise errors.DaemonUnavailable(
         f"the daemon did not answer at {os.fsdecode(path)} within {PATIENCE:.0f} s",
-        _last_line(log),
+        _last_words(log),
         f"its log is {os.fsdecode(log)}",
     )
 
@@ -150,13 +150,17 @@ def _start(command: list[str], environment: dict[str, str], log: bytes) -> subpr
     return child
 
 
-def _last_line(log: bytes) -> str:
+def _last_words(log: bytes) -> str:
+    """Return what the log ends with: an error's lines (what, why, what to do) in one, else the last line."""
     try:
         with open(log, "rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
             lines = file.read().decode("utf-8", "backslashreplace").strip().splitlines()
     except OSError:
         return ""
+    for at in range(len(lines) - 1, max(-1, len(lines) - 4), -1):
+        if lines[at].startswith("syncd: "):
+            return "; ".join(lines[at:])
     return lines[-1] if lines else "it left no word in its log"
 
 

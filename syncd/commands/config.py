@@ -16,10 +16,10 @@ from syncd.settings.shape import KEYS, REMOTE_KEY, flatten
 
 @click.group()
 def config() -> None:
-    """Look at the settings."""
+    """Look at the settings: `syncd config show --origin`."""
 
 
-@config.command()
+@config.command(short_help="Print every setting; --origin says where from.")
 @setting_flags
 @click.option("--origin", is_flag=True, help="Also say where each value comes from.")
 @manners
@@ -39,6 +39,8 @@ def show(manner: Manner, config: str | None, assigned: tuple[str, ...], origin: 
             }
         )
         return
+    for name in loaded.unknown_env:
+        click.echo(f"note: {name} is set, but nothing reads it", err=True)
     for key, value in shown.items():
         text = f"{key} = {toml(value)}"
         print(f"{text:<60} # {loaded.origins[key].source}" if origin else text)

@@ -14,7 +14,7 @@ from syncd.settings import read
 from syncd_client.wire.errors import FAILED, OK
 
 
-@click.command()
+@click.command(short_help="Check machine, disks, daemon and remote.")
 @setting_flags
 @manners
 @click.pass_obj

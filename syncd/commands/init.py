@@ -19,7 +19,7 @@ from syncd.settings.secrets import mask_url
 from syncd.settings.shape import REMOTE_KEY
 
 
-@click.command()
+@click.command(short_help="Create or open the repository at a URL.")
 @click.argument("url", required=False)
 @setting_flags
 @manners

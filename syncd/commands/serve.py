@@ -18,7 +18,7 @@ SYSTEMDS = (
 it would keep its journal in the trainer's directory and report its own readiness in the trainer's name."""
 
 
-@click.command()
+@click.command(short_help="Run the daemon in the foreground.")
 @setting_flags
 @click.option("--socket", metavar="PATH", help="Listen here.")
 @click.option("--state-dir", metavar="DIR", help="Keep the journal here.")

@@ -101,6 +101,8 @@ async def _run(
                 running.append(tasks.create_task(_leave_when_idle(service, settings.idle_exit, stopping, clock)))
             notifier.ready("serving")
             log.info("serving on %s, remote %s", os.fsdecode(settings.socket), service.remote_url)
+            if settings.web != "off":
+                log.info("page and metrics at %s", settings.web if ":/" in settings.web else f"http://{settings.web}/")
             await stopping.wait()
             notifier.stopping("stopping; open jobs go on at the next start")
             log.info("stopping")

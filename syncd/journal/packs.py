@@ -68,8 +68,8 @@ async def record_stored(
     def act(connection: sqlite3.Connection) -> None:
         for pack in packs:
             connection.execute(
-                "INSERT OR REPLACE INTO packs (repo, pack, job, size, frames) VALUES (?,?,?,?,?)",
-                (repo, pack.pack, job, pack.size, len(pack.chunks)),
+                "INSERT OR REPLACE INTO packs (repo, pack, job, size) VALUES (?,?,?,?)",
+                (repo, pack.pack, job, pack.size),
             )
             _learn(connection, repo, pack)
         connection.executemany(

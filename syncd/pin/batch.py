@@ -112,6 +112,8 @@ class Batch:
             facts = os.fstat(fd)
             self._check(facts, entry)  # 2
             if self.terms.immutable:
+                if not facts.st_size and os.pread(fd, 1, 0):
+                    raise changing(entry.path)  # as in /proc: it has bytes but tells no size
                 self._stand(entry, facts, Place("none", os.path.realpath(entry.path)))
                 return
             keep = self._protect(entry, fd)

@@ -142,7 +142,7 @@ class Yard:
         What bears this life's nonce was put there by another lane just now.
         """
         for directory in (os.path.dirname(path), path):
-            self._disk.make_directory(directory)
+            self._disk.add_directory(directory)  # made durable with the first pin in it (syncing.py): nobody waits
             facts = os.lstat(directory)
             if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid() or facts.st_mode & 0o077:
                 raise PermissionError(errno.EPERM, "not a private directory of ours", directory)

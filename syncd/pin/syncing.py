@@ -1,7 +1,8 @@
 """Making pinned bytes durable in the background, so that a power cut later costs nothing.
 
-fdatasync of the file, fsync of the spool's directory, then `synced` in the journal. Until then another boot id means
-the pin is lost. A failure leaves it unsynced: that is the truth, and the next start tries again.
+fdatasync of the file, fsync of the spool's directory and of the two that name it, then `synced` in the journal. Until
+then another boot id means the pin is lost. A failure leaves it unsynced: that is the truth, and the next start tries
+again.
 """
 
 from __future__ import annotations
@@ -64,6 +65,10 @@ class Syncer:
         for directory in directories:
             try:
                 self._holdings.disk.sync_directory(directory)
+                outer = os.path.dirname(directory)
+                self._holdings.disk.sync_directory(outer)
+                with suppress(PermissionError):  # /home may be 0711: then the name in it is not ours to worry about
+                    self._holdings.disk.sync_directory(os.path.dirname(outer))
             except OSError:
                 durable = {path for path in durable if os.path.dirname(path) != directory}
         return durable

@@ -131,7 +131,10 @@ class _Walker:
         with os.scandir(folder.path) as listing:
             for item in listing:
                 name = folder.name + b"/" + item.name if folder.name else item.name
-                if self._skip(name) or (item.name.startswith(PREFIX) and item.is_dir(follow_symlinks=False)):
+                if self._skip(name):
+                    continue
+                if _is_spool(item):
+                    self.survey.note("skipped: a spool of syncd", item.path)
                     continue
                 empty = False
                 self._meet(folder, item, name, mount)
@@ -185,6 +188,11 @@ class _Walker:
     def _add(self, found: Found) -> None:
         name = check_entry_path(self._prefix + found.name)
         self.survey.found.append(Found(found.path, name, found.type, found.mode, found.size, found.target, found.mount))
+
+
+def _is_spool(item: os.DirEntry[bytes]) -> bool:
+    """Whether this is a daemon's own directory, of whatever user; what is merely named alike is data."""
+    return item.name.startswith(PREFIX) and item.name[len(PREFIX) :].isdigit() and item.is_dir(follow_symlinks=False)
 
 
 def _stays_inside(name: bytes, target: bytes, top: bytes) -> bool:

@@ -17,6 +17,7 @@ from syncd.journal.jobs import DownloadSpec, JobRow, JobRows, RunFacts, UploadSp
 from syncd.journal.runs import inputs
 from syncd.model import names
 from syncd.model.views import ReceiptView, VersionView
+from syncd.pin.errands import Errands
 from syncd.pin.pins import Pins
 from syncd.upload.commit import check_spec
 
@@ -52,7 +53,7 @@ class DraftVerbs:
         self._keep_seconds = keep_seconds
         self._clients: Counter[int] = Counter()
         self._held: dict[str, set[int]] = {}
-        self._promises: set[asyncio.Future[JobRow]] = set()
+        self._promises = Errands()
         self._dropped: deque[str] = deque(maxlen=_DROPPED_KEPT)
 
     async def add_file(
@@ -162,10 +163,7 @@ class DraftVerbs:
 
     async def _promise(self, row: JobRow) -> JobRow:
         """Journal a job and have it run, to the end though the caller goes away: no job is in the journal alone."""
-        promise = asyncio.ensure_future(self._accept(row))
-        self._promises.add(promise)
-        promise.add_done_callback(self._promises.discard)
-        return await asyncio.shield(promise)
+        return await asyncio.shield(self._promises.start(self._accept(row)))
 
     async def _accept(self, row: JobRow) -> JobRow:
         accepted = await self._rows.accept(row)

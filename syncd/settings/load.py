@@ -181,7 +181,7 @@ def _remotes(value: object, place: str) -> tuple[Remote, ...]:
     for row in rows:
         for name in row:
             if name not in ("url", "role"):
-                raise _unknown_key(f"remote.{name}", place, ("remote.url", "remote.role"))
+                raise _not_of_a_remote(name, place)
         if row.get("role", "primary") != "primary":
             raise InvalidInput(f"remote.role in {place}: {row['role']!r}", 'expected "primary"', "correct that value")
     if len(rows) > 1:
@@ -192,6 +192,17 @@ def _remotes(value: object, place: str) -> tuple[Remote, ...]:
         raise InvalidInput(
             f"remote.url in {place}: {error}", f"expected {URL.expected}", "correct that value"
         ) from error
+
+
+def _not_of_a_remote(name: str, place: str) -> InvalidInput:
+    meant = difflib.get_close_matches(name, [key for key in KEYS if "." not in key], 1, 0.7)
+    if not meant:
+        return _unknown_key(f"remote.{name}", place, ("remote.url", "remote.role"))
+    return InvalidInput(
+        f"unknown setting remote.{name} in {place}",
+        "a key below [[remote]] belongs to the remote",
+        f"move {meant[0]} above [[remote]]" if meant[0] == name else f"write {meant[0]}, above [[remote]]",
+    )
 
 
 def _unknown_key(key: str, place: str, known: tuple[str, ...] = (*KEYS, REMOTE_KEY)) -> InvalidInput:

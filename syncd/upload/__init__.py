@@ -13,7 +13,7 @@ What a crash leaves, by the place it strikes:
 |-------------------------------|-------------------------------------------|------------------------------------------|
 | reading, before a pack's put  | nothing                                   | read and sent at the next start          |
 | a pack's put, before its row  | a pack nobody refers to                   | sent again: at most the packs in flight  |
-| a pack's row                  | pack and rows                             | nothing is sent again, nothing read again |
+| a pack's row                  | pack and rows                             | nothing is sent or read again            |
 | the manifest's put            | a manifest nobody refers to               | written again under the same name        |
 | the row `prepared`            | everything but the log entry              | goes on with the commit                  |
 | the log entry (commit point)  | the version exists                        | found by its transaction id, then let go |

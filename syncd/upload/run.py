@@ -122,7 +122,7 @@ class Uploads:
             nonce,
             budget,
             self._missing,
-            lambda pack: sender.send(pack),
+            lambda pack: sender.send(pack),  # noqa: PLW0108  the sender is made below, for it needs the packer
             meter,
         )  # fmt: skip
         sender = SendStage(

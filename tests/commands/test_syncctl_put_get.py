@@ -133,7 +133,9 @@ def test_put_fails_in_the_words_of_the_job(
 ) -> None:
     daemon.on(Wait, Waited([FAILED]))
     assert run("put", f"{tree}/a.bin", "--name", "data") == 1
-    assert capsys.readouterr().err == "syncctl: a.bin changed\nwhy it did\nlog again\n"
+    assert capsys.readouterr().err == (
+        "note: its files stay pinned until `syncctl cancel j1`\nsyncctl: a.bin changed\nwhy it did\nlog again\n"
+    )
 
 
 def test_put_says_once_why_it_tries_again(
@@ -266,7 +268,7 @@ def test_get_of_something_unknown_is_not_found(
     assert err == "syncctl: there is no artifact p/data\nsee `syncctl ls`\n"
 
 
-@pytest.mark.parametrize("given", ["", "/data", "data:", ":v1", "data:v1:v2", "a/b/c", "data:a/b", "da ta"])
+@pytest.mark.parametrize("given", ["", "/data", "data:", ":v1", "data:v1:v2", "a/b/c/d", "/b/c", "data:a/b", "da ta"])
 def test_a_reference_that_is_none_is_refused(daemon: AnsweringSocket, run: Run, given: str) -> None:
     assert run("get", given) == 2
     assert daemon.heard == []

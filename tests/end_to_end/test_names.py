@@ -62,8 +62,10 @@ def test_odd_names_modes_links_and_empty_things(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     names = [
-        b"with space", b" leading and trailing ", "ünïcødé-文件-🙂".encode(), b"new\nline", b"\xff\xfe not utf-8", b"tab\t",
-        b"-rf", b"*?[x]", b"back\\slash", b"\"quotes'", b"#hash%20", b".hidden", b"..dots", b"x" * 255, b"\x01\x7f\x1b[31m",
+        b"with space", b" leading and trailing ", "ünïcødé-文件-🙂".encode(),
+        b"new\nline", b"\xff\xfe not utf-8", b"tab\t",
+        b"-rf", b"*?[x]", b"back\\slash", b"\"quotes'",
+        b"#hash%20", b".hidden", b"..dots", b"x" * 255, b"\x01\x7f\x1b[31m",
     ]  # fmt: skip
     for number, name in enumerate(names):
         with open(os.path.join(os.fsencode(data), name), "wb") as file:

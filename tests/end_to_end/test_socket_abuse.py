@@ -70,10 +70,7 @@ def plain(node: Daemon, *, hello: bool = True) -> Iterator[socket.socket]:
 def is_sent_away(connection: socket.socket) -> bool:
     """Whether the daemon closes the connection, answering at most a little before."""
     with suppress(ConnectionError):
-        for _ in range(100):
-            if not connection.recv(1 << 16):
-                return True
-        return False
+        return any(not connection.recv(1 << 16) for _ in range(100))
     return True
 
 

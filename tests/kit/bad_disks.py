@@ -1,6 +1,6 @@
 """Remotes and state directories that are full or read-only: run in a mount namespace by test_bad_disks.
 
-    python -m tests.kit.bad_disks SCENARIO TOP
+python -m tests.kit.bad_disks SCENARIO TOP
 """
 
 from __future__ import annotations
@@ -107,9 +107,11 @@ def state_read_only(top: Path) -> None:
 
 
 def source_disk_full(top: Path) -> None:
-    """Files on a full disk can be logged where nothing need be copied; where it must, it is refused, nothing is left."""
+    """Files on a full disk can be logged: where their own disk has no room for a rescue, another has."""
     data = os.urandom(300_000)
-    with running_daemon(top / "home", remote=top / "remote", settings={**SETTINGS, "SYNCD_PIN_RESERVE": "1MiB"}) as daemon:
+    with running_daemon(
+        top / "home", remote=top / "remote", settings={**SETTINGS, "SYNCD_PIN_RESERVE": "1MiB"}
+    ) as daemon:
         (top / "m" / "file").write_bytes(data)
         fill(top / "m" / "ballast")
         done = daemon.syncctl("put", str(top / "m" / "file"), "--name", "full")

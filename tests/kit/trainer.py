@@ -21,11 +21,13 @@ SETTINGS = {**SMALL, "SYNCD_RETRY_TRIES": "1"}
 SIZE = 200_000
 SPOILED = ("deleted", "renamed", "truncated", "appended", "rewritten")
 """What becomes of the logged file with that name."""
-LIMITED = (
-    "-c",
-    "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_SIGPENDING, (100, 100));"
-    "sys.argv = ['syncd', 'serve']; runpy.run_module('syncd', run_name='__main__')",
-)
+_LIMIT = """
+import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_SIGPENDING, (100, 100))
+sys.argv = ["syncd", "serve"]
+runpy.run_module("syncd", run_name="__main__")
+"""
+LIMITED = ("-c", _LIMIT)
 """A daemon's entry under `ulimit -i 100`."""
 
 _SPOIL = """

@@ -142,6 +142,13 @@ async def test_files_too_large_to_rescue_in_time_and_beyond_the_descriptors_are_
         assert os.stat(place).st_size == len(BIG) + 3
 
 
+async def test_a_file_that_has_bytes_but_tells_no_size_is_refused_not_stored_empty(tmp_path: Path) -> None:
+    async with pin_room(tmp_path / "state") as room:
+        for policy in ("mutable", "immutable"):
+            with pytest.raises(Conflict, match="cpuinfo"):
+                await room.add("d", Path("/proc/cpuinfo"), policy=policy)
+
+
 async def test_an_immutable_file_is_read_where_it_is_and_a_change_is_loud(tmp_path: Path) -> None:
     source = tmp_path / "f"
     source.write_bytes(BIG)

@@ -128,3 +128,13 @@ async def test_15000_small_files_take_one_blob(tmp_path: Path) -> None:
         assert receipt.ways == {"blob": 15_000}
         assert len(spool_files(tmp_path)) == 1
         assert await room.bytes_of("d", b"14999") == block
+
+
+async def test_a_spool_is_skipped_and_told_and_what_is_merely_named_alike_is_data(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    for name in (".syncd-spool-1000", ".syncd-spool-backup"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "file").write_bytes(b"x")
+    found, gaps = await listing(tmp_path, folder)
+    assert list(found) == [b".syncd-spool-backup/file"]
+    assert any(".syncd-spool-1000: skipped" in gap for gap in gaps)

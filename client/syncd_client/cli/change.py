@@ -15,7 +15,7 @@ def remove(args: Namespace, console: Console) -> int:
     wanted = _explicit(args.reference)
     version: VersionInfo = console.call(Remove(wanted.name, wanted.ref, wanted.project))
     name = render.full_name(version.project, version.name, version.version)
-    console.say(f"deleted {name}; `syncctl restore {name}` takes it back")
+    console.say(f"deleted {name}; `syncctl restore {name}` takes it back, without its aliases")
     console.give(version)
     return errors.OK
 

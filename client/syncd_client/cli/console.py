@@ -93,6 +93,7 @@ class Console:
     def warn(self, text: str) -> None:
         """Print a remark on stderr; in JSON it is a field of the answer."""
         if not self.json and not self.quiet:
+            self.flush()
             print(text, file=sys.stderr)
 
     def give(self, answer: Message | dict[str, Any]) -> None:
@@ -100,8 +101,13 @@ class Console:
         if self.json:
             print(json.dumps(render.jsonable(answer), allow_nan=False))
 
+    def flush(self) -> None:
+        """Let out what was printed: a log that takes both streams has them in order."""
+        sys.stdout.flush()
+
     def complain(self, error: errors.Error) -> None:
         """Print an error on stderr: what, why, what to do."""
+        self.flush()
         lines = [render.one_line(text) for text in (error.what, error.why, error.hint) if text]
         print("\n".join([f"syncctl: {lines[0] if lines else error.code}", *lines[1:]]), file=sys.stderr)
 

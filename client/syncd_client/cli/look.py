@@ -40,7 +40,12 @@ def ls(args: Namespace, console: Console) -> int:
     if wanted.ref:
         raise errors.InvalidInput(f"{args.name!r} is one version", "", f"try `syncctl show {args.name}`")
     request = ListVersions(wanted.name, wanted.project, deleted=args.deleted)
-    versions: list[VersionInfo] = [one for page in console.pages(request) for one in page.versions]
+    try:
+        versions: list[VersionInfo] = [one for page in console.pages(request) for one in page.versions]
+    except errors.NotFound as error:
+        if "/" not in args.name and console.call(ListArtifacts(wanted.name)).artifacts:
+            raise errors.NotFound(error.what, f"{wanted.name} is a project", f"syncctl ls {wanted.name}/") from error
+        raise
     now = time.time()
     rows = [render.version_row(version, now) for version in versions]
     console.answer(render.table(["VERSION", ">FILES", ">SIZE", ">AGE", "DIGEST", "ALIASES", ""], rows))
@@ -66,7 +71,7 @@ def _artifacts(console: Console, project: str) -> int:
     ]
     console.answer(render.table(["ARTIFACT", "TYPE", ">LATEST", ">VERSIONS", ">SIZE", ">AGE"], rows))
     if not artifacts:
-        console.warn("nothing is stored yet")
+        console.warn(f"nothing is stored in project {project}" if project else "nothing is stored yet")
     console.give({"artifacts": artifacts})
     return errors.OK
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
@@ -25,6 +26,13 @@ environment:
 """
 
 
+MEANT = {
+    "add": "put", "upload": "put", "push": "put", "log": "put", "download": "get", "pull": "get", "fetch": "get",
+    "list": "ls", "info": "show", "delete": "rm", "remove": "rm", "undelete": "restore", "stop": "shutdown",
+}  # fmt: skip
+"""What other programs call our verbs: for a better answer to who types them, not to be typed."""
+
+
 class UsageError(Exception):
     """The command line is wrong. `usage` is the line that shows how it is meant."""
 
@@ -33,6 +41,9 @@ class UsageError(Exception):
         self.what = what
         self.usage = usage
         self.program = program
+
+
+ALIAS = "a name that moves to this version, such as best; may be repeated (latest always moves)"
 
 
 class Parser(argparse.ArgumentParser):
@@ -44,8 +55,29 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, **options)
 
     def error(self, message: str) -> NoReturn:
-        """Raise UsageError."""
+        """Raise UsageError; an unknown verb is answered with the nearest one and all there are."""
+        if wrong := re.search(r"invalid choice: '([^']*)'", message):
+            verbs = [name for name, _ in verbs_of(self, deep=False)]
+            meant = near(wrong[1], verbs) or MEANT.get(wrong[1], "")
+            hint = f"; did you mean {meant}?" if meant in verbs else ""
+            raise UsageError(f"no such verb: {wrong[1]}{hint}", f"the verbs are {', '.join(verbs)}", self.prog)
         raise UsageError(message, " ".join(self.format_usage().split()), self.prog)
+
+    def parse_known_args(self, *args: Any, **options: Any) -> Any:
+        """Refuse what is not known here and now, so that the answer names the verb and not the whole program."""
+        namespace, unknown = super().parse_known_args(*args, **options)
+        if unknown:
+            words = [word.partition("=")[0] for word in unknown]
+            meant = near(words[0], list(self._option_string_actions)) if words[0].startswith("--") else ""
+            self.error(f"not understood: {' '.join(unknown)}" + (f"; did you mean {meant}?" if meant else ""))
+        return namespace, unknown
+
+
+def near(word: str, known: list[str]) -> str:
+    """Return the known word that was probably meant, "" where none looks like it."""
+    import difflib  # only who mistypes pays
+
+    return next(iter(difflib.get_close_matches(word, known, 1, 0.6)), "")
 
 
 def build() -> Parser:
@@ -88,13 +120,15 @@ def _transfer(verbs: Any) -> None:
         "put:put",
         "store files and directories as a new version",
         "A file is stored under its base name, a directory as the paths below it. The files may be changed or deleted\n"
-        "as soon as the receipt is printed. Content that is there already makes no new version.",
+        "as soon as the receipt is printed. Content that is there already makes no new version: aliases go to the\n"
+        "one that has it, which keeps its own metadata and description.",
     )
     put.add_argument("paths", nargs="+", metavar="PATH", help="a file or a directory")
     put.add_argument("--name", required=True, metavar="N", help="the artifact's name")
     put.add_argument("--type", default="dataset", metavar="T", help="its type (default: dataset)")
     put.add_argument("--project", metavar="P", help="its project (default: $SYNCD_PROJECT, else the daemon's)")
-    put.add_argument("--alias", action="append", default=[], metavar="A", dest="aliases", help="may be repeated")
+    put.add_argument("--alias", action="append", default=[], metavar="A", dest="aliases", help=ALIAS)
+    put.add_argument("--tag", action="append", default=[], metavar="T", dest="tags", help="a tag; may be repeated")
     put.add_argument(
         "--metadata",
         action="append",
@@ -112,7 +146,9 @@ def _transfer(verbs: Any) -> None:
         "Prints the directory. Every byte is verified; what is there already is not fetched again.",
     )
     _reference(get)
-    get.add_argument("--root", metavar="DIR", help="where to (default: NAME:vN below $SYNCD_ARTIFACT_DIR)")
+    get.add_argument(
+        "--root", metavar="DIR", help="where to (default: NAME:vN below $SYNCD_ARTIFACT_DIR, else ./artifacts)"
+    )
 
 
 def _look(verbs: Any) -> None:
@@ -141,7 +177,14 @@ def _look(verbs: Any) -> None:
 
 
 def _change(verbs: Any) -> None:
-    remove = _verb(verbs, "rm", "change:remove", "mark a version deleted", "No bytes are freed: `restore` undoes it.")
+    remove = _verb(
+        verbs,
+        "rm",
+        "change:remove",
+        "mark a version deleted",
+        "No bytes are freed: `restore` brings the version back, without its aliases. When it was the latest, the one\n"
+        "before it is that now.",
+    )
     remove.add_argument("reference", metavar="[PROJECT/]NAME:V", help="the version, v3, or an alias of it")
     restore = _verb(verbs, "restore", "change:restore", "take a deletion back")
     restore.add_argument("reference", metavar="[PROJECT/]NAME:V", help="the version, v3")
@@ -170,9 +213,9 @@ def _watch(verbs: Any) -> None:
         "watch:add",
         "watch a directory: each new sub-directory of it becomes a version",
         "A sub-directory is complete when it holds the done marker, if one is named; else when it has been quiet\n"
-        "for --settle seconds and no file in it is open for writing.",
+        "for --settle seconds and no file in it is open for writing. Those that are there already count as new.",
     )
-    add.add_argument("directory", metavar="DIR")
+    add.add_argument("directory", metavar="DIR", help="the directory whose sub-directories are taken")
     add.add_argument("--name", required=True, metavar="N", help="the artifact's name")
     add.add_argument("--type", required=True, metavar="T", help="its type")
     add.add_argument("--project", metavar="P", help="its project (default: $SYNCD_PROJECT, else the daemon's)")
@@ -180,7 +223,7 @@ def _watch(verbs: Any) -> None:
     add.add_argument("--done-marker", default="", metavar="FILE", help="name of the file that says it is complete")
     _verb(inner, "ls", "watch:ls", "list watches and what they took")
     remove = _verb(inner, "rm", "watch:remove", "stop watching a directory", "Versions already taken stay.")
-    remove.add_argument("directory", metavar="DIR")
+    remove.add_argument("directory", metavar="DIR", help="as `watch ls` shows it")
 
 
 def _daemon(verbs: Any) -> None:
@@ -196,24 +239,27 @@ def _reference(verb: Parser) -> None:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"not a number of seconds: {text}")
     return value
 
 
 def _count(text: str) -> int:
-    value = int(text)
+    value = int(text) if text.isdecimal() else 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"not a count: {text}")
     return value
 
 
-def verbs_of(parser: Parser) -> Iterable[tuple[str, Parser]]:
-    """Yield every verb as it is typed ("watch add") with its parser: for the tests of help and of targets."""
+def verbs_of(parser: Parser, deep: bool = True) -> Iterable[tuple[str, Parser]]:
+    """Yield every verb as it is typed ("watch add") with its parser; not `deep`: only the first word of each."""
     for action in parser._actions:  # noqa: SLF001 - argparse has no public way to ask
         if not isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
             continue
         for name, verb in action.choices.items():
-            inner = list(verbs_of(verb))
+            inner = list(verbs_of(verb)) if deep else []
             yield from [(f"{name} {below}", leaf) for below, leaf in inner] or [(name, verb)]

@@ -29,6 +29,7 @@ def put(args: Namespace, console: Console) -> int:
         description=args.description,
         metadata=rules.check_metadata(parse_metadata(args.metadata)),
         aliases=rules.check_aliases(args.aliases),
+        tags=rules.check_tags(args.tags),
     )
     additions = plan(draft, [os.fsencode(path) for path in args.paths])
     try:
@@ -49,7 +50,13 @@ def put(args: Namespace, console: Console) -> int:
         if console.quiet:
             console.answer(job.job)
     else:
-        job = follow(console, job.job)
+        console.flush()  # who reads the receipt may change the files, also at the end of a pipe
+        try:
+            job = follow(console, job.job)
+        except errors.Error as error:
+            if not error.retry and not isinstance(error, errors.Cancelled | errors.CommError):
+                console.warn(f"note: its files stay pinned until `syncctl cancel {job.job}`")
+            raise
         tell(console, job)
     console.give({"receipt": receipt, "job": job})
     return errors.OK

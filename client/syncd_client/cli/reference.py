@@ -1,4 +1,7 @@
-"""[PROJECT/]NAME[:VERSION|:ALIAS], as people type it."""
+"""[PROJECT/]NAME[:VERSION|:ALIAS], as people type it.
+
+An entity before the project is not looked at, as in the library.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +33,9 @@ def parse(text: str) -> Reference:
         InvalidInput: it is not of that form, or no name can look like that.
     """
     path, colon, ref = text.partition(":")
-    project, slash, name = path.rpartition("/")
-    broken = not name or (slash and not project) or (colon and not ref)
+    above, slash, name = path.rpartition("/")
+    entity, two, project = above.rpartition("/")
+    broken = not name or (slash and not project) or (two and not entity) or "/" in entity or (colon and not ref)
     if broken or ":" in ref or "/" in ref:
         raise InvalidInput(f"not a version: {text!r}", "one is written [PROJECT/]NAME[:VERSION|:ALIAS]")
     return Reference(rules.check_project(project) if project else default_project(), rules.check_name(name), ref)

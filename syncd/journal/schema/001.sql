@@ -43,8 +43,6 @@ CREATE TABLE files (
   size INTEGER NOT NULL,
   target BLOB NOT NULL DEFAULT x'',
   pin INTEGER,
-  done INTEGER NOT NULL DEFAULT 0, -- all its chunks are stored: `digest` and `runs` below hold
-  digest BLOB,
   PRIMARY KEY (draft, name)
 ) WITHOUT ROWID;
 
@@ -83,7 +81,6 @@ CREATE TABLE packs (
   pack BLOB NOT NULL,
   job TEXT NOT NULL,
   size INTEGER NOT NULL,
-  frames INTEGER NOT NULL,
   PRIMARY KEY (repo, pack)
 ) WITHOUT ROWID;
 
