@@ -205,6 +205,33 @@ async def test_a_pin_advances_only_over_bytes_that_are_stored(tmp_path: Path, st
     assert source.advanced[b"a"] == 100_000
 
 
+async def test_a_pin_does_not_advance_over_a_pack_that_is_still_on_its_way(tmp_path: Path, store: MemoryStore) -> None:
+    later, go_on = asyncio.Event(), asyncio.Event()
+
+    class FirstIsSlow(FlakyStore):
+        puts = 0
+
+        async def put(self, key: str, parts: Any) -> None:
+            self.puts += 1
+            if self.puts == 1:
+                await go_on.wait()
+            await super().put(key, parts)
+            if self.puts >= 3:
+                later.set()
+
+    source = Source({b"a": noise(100_000)})
+    async with node(tmp_path / "one", FirstIsSlow(store)) as one:
+        task = asyncio.ensure_future(one.upload(source, txn="t"))
+        await later.wait()
+        while not await stored_bytes(one.journal, "t"):
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(0.02)
+        assert source.advanced == {}
+        go_on.set()
+        await task
+    assert source.advanced[b"a"] == 100_000
+
+
 async def test_lost_bytes_end_the_upload_with_their_own_error(one: Node) -> None:
     source = Source({b"a": noise(50_000), b"b": b"x"})
     source.lost = {b"b"}
