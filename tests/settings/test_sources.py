@@ -144,7 +144,7 @@ def test_the_remotes_are_a_list(home: Path) -> None:
         ("[upload]\nconcurency = 1", ("upload.concurency", "did you mean upload.concurrency?")),
         ("concurrency = 1", ("unknown setting concurrency", "did you mean upload.concurrency?")),
         ("[uplaod]\nconcurrency = 1", ("uplaod", "did you mean upload")),
-        ('[[remote]]\nurl = "file:///x"\ndrain = 3', ("remote.drain", "move drain above [[remote]]")),
+        ('[[remote]]\nurl = "file:///x"\nidle_exit = 3', ("remote.idle_exit", "move idle_exit above [[remote]]")),
         (
             '[[remote]]\nurl = "file:///x"\nmemroy_budget = 3',
             ("remote.memroy", "write memory_budget, above [[remote]]"),
