@@ -99,7 +99,7 @@ class Engine:
         self._heard = heard
         self._uploading = asyncio.Semaphore(params.uploads)
         self._downloading = asyncio.Semaphore(params.downloads)
-        self._turns: WeakValueDictionary[ArtifactKey, asyncio.Lock] = WeakValueDictionary()
+        self._turns: WeakValueDictionary[ArtifactKey | bytes, asyncio.Lock] = WeakValueDictionary()
         self._live: dict[str, Live] = {}
         self._accepted: asyncio.Queue[str] = asyncio.Queue()
 

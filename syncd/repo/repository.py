@@ -88,7 +88,7 @@ class Repository:
             raise
 
     async def reread(self, key: ArtifactKey) -> list[str]:
-        """Read repo.json, the registry and an artifact's log again, trusting nothing remembered; return what is wrong."""
+        """Read repo.json, the registry and an artifact's log again without memory; return what is wrong, in words."""
         problems = []
         try:
             await open_record(self.store)

@@ -169,4 +169,7 @@ def _same_type(key: ArtifactKey, there: str, wanted: str) -> None:
 
 
 def _same_content(key: ArtifactKey, version: int) -> str:
-    return f"{key}:v{version} has the same content: no new version was made; its metadata and description stay as they were, aliases given move there"
+    return (
+        f"{key}:v{version} has the same content: no new version was made; its metadata and description stay as they "
+        "were, aliases that were given move there"
+    )
