@@ -12,7 +12,7 @@ slot again. The answer itself carries no information, for a store's own retry ma
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -20,7 +20,6 @@ from syncd.clock import Chance, Clock
 from syncd.errors import Conflict, Corrupt, LocalDisk, NotFound, RemoteRefused, RemoteUnavailable, SyncdError
 from syncd.format.keys import slot_key
 from syncd.format.log import MAX_ENTRY, LogEntry, decode_entry, encode_entry, entry_hash, genesis
-from syncd.repo.init import open_record
 from syncd.repo.memory import Memory
 from syncd.store.base import Store
 
@@ -46,9 +45,13 @@ class Log:
         repo_id: identity of the repository; the first entry's chain starts from it.
         name: key prefix, as format/keys.py builds it.
         clock, rng: for the short jitter after a lost race.
+        confirm: asked before slot 0 is created; raises when the remote does not hold that repository any more.
     """
 
-    def __init__(self, store: Store, memory: Memory, repo_id: str, name: str, clock: Clock, rng: Chance) -> None:
+    def __init__(
+        self, store: Store, memory: Memory, repo_id: str, name: str, clock: Clock, rng: Chance,
+        confirm: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:  # fmt: skip
         self.name = name
         self.slots: list[Slot] = []
         self.conflicts = 0
@@ -57,6 +60,7 @@ class Log:
         self._repo_id = repo_id
         self._clock = clock
         self._rng = rng
+        self._confirm = confirm
         self._turn = asyncio.Lock()
         self._loaded = False
         self._by_txn: dict[str, Slot] = {}
@@ -94,7 +98,7 @@ class Log:
                 entry = build(self.slots, self._head_hash())
                 if entry is None:
                     return None
-                if not self.slots:
+                if not self.slots and self._confirm is not None:
                     await self._confirm()  # nothing in an empty log shows whose it is; a wrong slot 0 is for ever
                 if await self._settle_slot(len(self.slots), encode_entry(entry), txn):
                     return self.slots[-1]
@@ -175,16 +179,6 @@ class Log:
         """Note entries just read; where that fails (the state disk is full) they are read again some time."""
         with suppress(LocalDisk):
             await self._memory.remember(self._repo_id, self.name, first, bodies)
-
-    async def _confirm(self) -> None:
-        """Raise Corrupt unless the repository at the remote is still the one this log belongs to."""
-        record = await open_record(self._store)
-        if record is None or record.repo_id != self._repo_id:
-            raise Corrupt(
-                f"the repository was replaced while the daemon ran: {self.name} belongs to another",
-                f"this node opened {self._repo_id[:8]}, now there is {record.repo_id[:8] if record else 'none'}",
-                "restart the daemon; to use the new repository on purpose, give it a new state directory",
-            )
 
     async def _get(self, number: int) -> bytes:
         """Return a slot's bytes; of an object that is no entry no more than shows it."""

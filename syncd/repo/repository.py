@@ -117,5 +117,15 @@ class Repository:
 
     def _log(self, name: str) -> Log:
         if name not in self._logs:
-            self._logs[name] = Log(self.store, self._memory, self.id, name, self._clock, self._rng)
+            self._logs[name] = Log(self.store, self._memory, self.id, name, self._clock, self._rng, self._confirm)
         return self._logs[name]
+
+    async def _confirm(self) -> None:
+        """Raise Corrupt unless the repository at the remote is still the one that was opened."""
+        record = await open_record(self.store)
+        if record is None or record.repo_id != self.id:
+            raise Corrupt(
+                "the repository was replaced while the daemon ran",
+                f"this node opened {self.id[:8]}, now there is {record.repo_id[:8] if record else 'none'}",
+                "restart the daemon; to use the new repository on purpose, give it a new state directory",
+            )

@@ -131,6 +131,7 @@ class Node:
     ) -> JobResult:  # fmt: skip
         """Store and commit files as the engine does, without trying again; the same `txn` is the same job."""
         source = files if isinstance(files, Source) else Source(files)
+        spec.setdefault("files", sum(isinstance(content, bytes) for content in source.files.values()))
         row = upload_job(txn or next(_TXNS), name, type_, **spec)
         assert isinstance(row.spec, UploadSpec)
         uploads = self.uploads(source)

@@ -356,7 +356,7 @@ async def test_a_run_that_cannot_be_noted_does_not_hold_up_the_commit(tmp_path: 
 
 async def test_a_journal_that_lost_what_was_prepared_stores_it_again(one: Node) -> None:
     source = Source({b"a": noise(20_000)})
-    row = upload_job("t1")
+    row = upload_job("t1", files=1)
     uploads = one.uploads(source)
     await uploads.store(row, row.spec, Count())  # type: ignore[arg-type]
     await one.journal.write(lambda db: db.execute("DELETE FROM prepared"))
