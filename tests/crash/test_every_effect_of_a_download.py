@@ -15,7 +15,7 @@ SEED = 20261121
 MANY = 2000
 MUST_DIE_IN = {
     "ledger.write", "ledger.commit", "ledger.read", "store.get", "store.stat", "disk.restore_at", "disk.sync",
-    "disk.rename_at", "disk.make_directory", "disk.remove",
+    "disk.rename_at", "disk.make_directory",
 }  # fmt: skip
 
 
