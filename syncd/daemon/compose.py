@@ -184,7 +184,9 @@ def _flows(ground: _Ground, remote: Remote, pins: Pins, cutter: Cutter) -> Calla
     async def flows() -> Flows:
         repository = await remote.repository()
         if not built:
-            uploads = Uploads(repository, ground.ledger, pins, lanes.work, cutter, params, ground.clock, ground.node)
+            uploads = Uploads(
+                repository, ground.ledger, pins, lanes.work, cutter, params, ground.clock, ground.node, ground.meter
+            )
             built.append(Flows(uploads, Downloads(repository, ground.disk, lanes.files, settings.download.concurrency)))
         return built[0]
 

@@ -36,6 +36,7 @@ from syncd.journal.packs import (
 )  # fmt: skip
 from syncd.journal.pins import FileRow
 from syncd.lanes import Lane
+from syncd.meter import Meter
 from syncd.model.names import ArtifactKey
 from syncd.pin.pins import Pins
 from syncd.repo.repository import Repository
@@ -64,11 +65,12 @@ class Uploads:
         cutter: the chunker implementation at hand.
         params: sizes and limits of one upload.
         clock, node: for the log entry.
+        meter: counts dedup_bytes, commit_conflicts; holds last_commit.
     """
 
     def __init__(
         self, repository: Repository, ledger: Ledger, pins: Pins, lane: Lane, cutter: Cutter, params: UploadParams,
-        clock: Clock, node: str,
+        clock: Clock, node: str, meter: Meter | None = None,
     ) -> None:  # fmt: skip
         self._repository = repository
         self._ledger = ledger
@@ -77,6 +79,9 @@ class Uploads:
         self._chunking = Chunking(cutter, repository.record.chunker)
         self._params = params
         self._commit = CommitStage(repository, clock, node)
+        self._clock = clock
+        self._meter = meter
+        self._conflicts = 0
 
     async def store(self, job: JobRow, spec: UploadSpec, meter: Progress) -> list[str]:
         """Make everything the job's commit entry refers to durable in the remote (law L1). May be repeated.
@@ -107,7 +112,17 @@ class Uploads:
         """Write the commit entry of a job whose bytes are stored. May be repeated until it says done."""
         await self.store(job, spec, meter)  # nothing to do, unless the journal lost what it noted
         ready = await prepared(self._ledger, job.job)
-        return await self._commit.commit(job, spec, ready, await stored_bytes(self._ledger, job.job))
+        result = await self._commit.commit(job, spec, ready, await stored_bytes(self._ledger, job.job))
+        if self._meter is not None:
+            self._count(self._meter, spec, result)
+        return result
+
+    def _count(self, meter: Meter, spec: UploadSpec, result: JobResult) -> None:
+        meter.add("dedup_bytes", max(0, spec.bytes - result.bytes_stored))
+        meter.set("last_commit", self._clock.now())
+        conflicts = self._repository.conflicts()
+        meter.add("commit_conflicts", conflicts - self._conflicts)
+        self._conflicts = conflicts
 
     async def _store_all(self, job: JobRow, spec: UploadSpec, meter: Progress, tasks: asyncio.TaskGroup) -> None:
         draft = job.draft or ""

@@ -22,14 +22,14 @@ def tree(root: Path) -> dict[str, bytes | str]:
     return found
 
 
-@pytest.mark.parametrize("uvloop", ["1", "0"])
-def test_what_one_node_logs_another_restores_bit_for_bit(tmp_path: Path, uvloop: str) -> None:
+@pytest.mark.parametrize("way", [{}, {"SYNCD_UVLOOP": "0"}, {"SYNCD_PURE": "1"}], ids=["uvloop", "asyncio", "pure"])
+def test_what_one_node_logs_another_restores_bit_for_bit(tmp_path: Path, way: dict[str, str]) -> None:
     data = tmp_path / "data"
     (data / "deep").mkdir(parents=True)
     (data / "a.bin").write_bytes(os.urandom(200_000))
     (data / "deep" / "empty").touch()
     (data / "deep" / "link").symlink_to("../a.bin")
-    settings = {**SMALL, "SYNCD_UVLOOP": uvloop}
+    settings = {**SMALL, **way}
     with running_daemon(tmp_path / "one", remote=tmp_path / "remote", settings=settings) as one:
         job = one.put_done(data, name="train")
         assert (job.version, job.new_version) == (0, True)
