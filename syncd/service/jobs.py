@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from syncd.clock import Clock
 from syncd.engine import Engine
 from syncd.errors import SyncdError, TimedOut
 from syncd.events import Bus
@@ -26,11 +25,10 @@ class JobVerbs:
         bus: tells when one changes.
     """
 
-    def __init__(self, rows: JobRows, engine: Engine, bus: Bus, clock: Clock) -> None:
+    def __init__(self, rows: JobRows, engine: Engine, bus: Bus) -> None:
         self._rows = rows
         self._engine = engine
         self._bus = bus
-        self._clock = clock
 
     async def show(self, job: str) -> JobView:
         """Return one job; NotFound."""

@@ -75,7 +75,7 @@ class Service:
         self._parts = parts
         rows = JobRows(parts.ledger)
         self._rows = rows
-        self.jobs = JobVerbs(rows, parts.engine, parts.bus, parts.clock)
+        self.jobs = JobVerbs(rows, parts.engine, parts.bus)
         self.drafts = DraftVerbs(
             parts.ledger, parts.engine, parts.pins, parts.bus, parts.clock, parts.remote.url, self._transaction,
             parts.draft_ttl,
