@@ -31,7 +31,7 @@ Gaps that remain, told in receipts: the daemon is dead while a leased file is re
 pinned file was synced. Then the job fails loudly. Not seen, hence told too: on tmpfs, while the daemon is dead, a
 writer through a memory map may change bytes without size or mtime; and a writer who has a file mapped, open from before
 the pin, while it is being copied. Nor is a file that was rewritten in place while the daemon was dead and then given
-its old size and its old mtime, to the nanosecond: the change time cannot be used, for linking and unlinking change it too.
+its old size and mtime, to the nanosecond: the change time cannot be used, for linking and unlinking change it too.
 
 Spools are made by the daemon's own uid in `.syncd-spool-<uid>/<id of this journal>`; files in them are only read.
 Rooms above use `Pins`; `mask_signals` is the first line of main.
