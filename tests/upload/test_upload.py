@@ -131,7 +131,7 @@ async def test_a_second_life_of_a_job_sends_only_what_is_missing(tmp_path: Path,
         source = Source(files)
         await one.upload(source, txn="job-1")
         assert len(sent & {call.key for call in recording.of("put")}) <= SMALL.sends
-        # Three packs were noted before the sixth put began; a file at the edge of one may be stored in half, and is read.
+        # Three packs were noted before the sixth put began; a file half in one of them is read again.
         whole = 3 * (SMALL.pack_target - 2 * 4000)
         assert sum(size for *_, size in source.read) <= 210_000 - whole, "stored files were read again"
         await one.download(tmp_path / "out")
