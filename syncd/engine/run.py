@@ -154,8 +154,8 @@ class Engine:
             row = await self._insist(lambda: self._rows.get(job))
             async with self._turns.setdefault(_what_is_shared(row), asyncio.Lock()):
                 await self._begin(job, live)
-        except Exception:
-            log.exception("job %s: it stands still until the next start", job)  # the others go on
+        except Exception:  # a bug: this job waits for the next start, the others and the daemon go on
+            log.exception("job %s: it stands still until the next start", job)
         finally:
             del self._live[job]
             self._answer_cancel(live, None)

@@ -67,7 +67,7 @@ class PackBuilder:
     """Collects chunks until it is sealed. Payloads are kept by reference: do not change them before the store is done.
 
     Args:
-        nonce: 16 random bytes, drawn once per pack and journalled before it is stored.
+        nonce: 16 bytes that no other transaction uses; known before anything is stored (law L3).
     """
 
     def __init__(self, nonce: bytes) -> None:
