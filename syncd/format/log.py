@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from syncd.errors import Corrupt, InvalidInput
 from syncd.format import keys, seal
@@ -36,6 +36,8 @@ Word = Annotated[str, Meta(min_length=1, max_length=names.NAME_LIMIT)]
 Text = Annotated[str, Meta(max_length=TEXT_LIMIT)]
 Words = Annotated[tuple[Word, ...], Meta(max_length=ITEMS_LIMIT)]
 Aliases = Annotated[dict[Word, Version], Meta(max_length=ITEMS_LIMIT)]
+RANKS_LIMIT = 1 << 20
+Rank = Annotated[int, Meta(ge=0, lt=RANKS_LIMIT)]
 Expected = Annotated[dict[Word, Version | None], Meta(max_length=ITEMS_LIMIT)]
 
 
@@ -92,12 +94,34 @@ class Commit(Offer, frozen=True, kw_only=True, tag="commit"):
     """A version, whole."""
 
 
+class Whole(Struct, frozen=True, kw_only=True):
+    """The union of all parts of a group, as the part that completes it found it: fields as in `Content`."""
+
+    manifest: str
+    manifest_hash: Hash
+    manifest_size: Count
+    digest: Hash
+    entries: Count
+    files: Count
+    size: Count
+
+
 class Part(Offer, frozen=True, kw_only=True, tag="part"):
-    """Contribution `index` of the `of` that make the version of `group`."""
+    """Contribution of rank `index`, and of the ranks in `also`, to the `of` that make the version of `group`.
+
+    `whole` is there in the part that completes a group of several; in any other it means nothing.
+    """
 
     group: Word
-    index: Annotated[int, Meta(ge=0, lt=1 << 20)]
-    of: Annotated[int, Meta(ge=1, le=1 << 20)]
+    index: Rank
+    of: Annotated[int, Meta(ge=1, le=RANKS_LIMIT)]
+    also: Annotated[tuple[Rank, ...], Meta(max_length=ITEMS_LIMIT)] | UnsetType = UNSET
+    whole: Whole | UnsetType = UNSET
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """The ranks whose contribution this is, in order."""
+        return (self.index,) if self.also is UNSET else tuple(sorted((self.index, *self.also)))
 
 
 class Abort(Head, frozen=True, kw_only=True, tag="abort"):
@@ -296,7 +320,7 @@ def _check(entry: LogEntry) -> None:
             check(entry)
 
 
-def _check_content(entry: Content) -> None:
+def _check_content(entry: Content | Whole) -> None:
     keys.parse_manifest(entry.manifest)
     if entry.files > entry.entries:
         raise InvalidInput(f"{entry.files} files in {entry.entries} entries")
@@ -312,8 +336,12 @@ def _check_offer(entry: Offer) -> None:
 
 
 def _check_part(entry: Part) -> None:
-    if entry.index >= entry.of:
-        raise InvalidInput(f"part {entry.index} of {entry.of}")
+    if entry.ranks[-1] >= entry.of:
+        raise InvalidInput(f"part {entry.ranks[-1]} of {entry.of}")
+    if len(set(entry.ranks)) < len(entry.ranks):
+        raise InvalidInput("a part names a rank twice")
+    if entry.whole is not UNSET:
+        _check_content(entry.whole)
 
 
 def _check_alias(entry: Alias) -> None:

@@ -3,33 +3,54 @@
 Every node that has read the same slots comes to the same state. The rules, in the order they are applied:
 
 1. The first entry with a transaction id counts; later ones with the same id are ignored. An entry that refers to
-   data and was written behind a collection's fence without having seen it counts for nothing, its id included.
-2. `create` in slot 0, and only there, fixes the type.
+   data, or brings a version back, and was written behind a collection's fence without having seen it counts for
+   nothing, its id included.
+2. `create` in slot 0, and only there, fixes the type. What it has seen of collections is the first fence: the log is
+   younger than they are, so none of them put a fence into it.
 3. A `commit` whose digest is that of the newest undeleted version makes no new version: its aliases move there, the
    version's own metadata and description stay. Any other commit is the next version; its aliases move to it.
 4. `latest` is never stored: it is the highest version that is not deleted. As an alias given or dropped it is ignored.
 5. Deleting a version takes its aliases away; undeleting brings the version back without them.
 6. Who speaks of a version that is not there yet makes the log corrupt: no right writer does.
-7. Kinds whose meaning this program does not carry out (N-rank parts, links, rebases) stop the replay with an error:
-   guessing would number versions differently from those who know.
+7. Parts add up to versions as groups.py says; a complete group is a commit in the slot of its last part.
+8. A link is a commit of content that another artifact's version holds too. A rebase gives a version other packs.
+9. A kind that has no meaning here (a run's, the registry's) stops the replay with an error: guessing would number
+   versions differently from those who know.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from syncd.errors import Corrupt, NotFound
 from syncd.format import log as kinds
 from syncd.format.keys import artifact_log, slot_key
 from syncd.model.names import LATEST, ArtifactKey, version_number
+from syncd.repo.groups import Group
 from syncd.repo.log import Slot
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """The version of another artifact that a link shows."""
+
+    key: ArtifactKey
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class Version:
-    """One version as the log has it. `manifest` is a key, `manifest_hash` its BLAKE3 (32 bytes), `at` display time."""
+    """One version as the log has it.
+
+    Attributes:
+        manifest, manifest_hash, manifest_size: key, BLAKE3 (32 bytes) and size of the object.
+        at: display time.
+        inputs: "project/name:vN" that its run had used.
+        source: what it links to, None for a version of its own.
+        kept: protected from retention rules.
+    """
 
     number: int
     digest: bytes
@@ -44,6 +65,9 @@ class Version:
     description: str
     metadata: dict[str, Any]
     tags: tuple[str, ...]
+    inputs: tuple[str, ...] = ()
+    source: Source | None = None
+    kept: bool = False
     deleted: bool = False
 
 
@@ -64,6 +88,7 @@ class History:
     versions: list[Version] = field(default_factory=list)
     aliases: dict[str, int] = field(default_factory=dict)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
+    groups: dict[str, Group] = field(default_factory=dict)
     fence: int = 0
     applied: int = 0
     _txns: set[str] = field(default_factory=set)
@@ -78,11 +103,13 @@ class History:
             if slot.number < self.applied:
                 continue
             self.applied = slot.number + 1
-            stalled = isinstance(slot.entry, kinds.Content) and slot.entry.gc_seen < self.fence
-            if slot.entry.txn not in self._txns and not stalled:
+            if slot.entry.txn not in self._txns and not self._stalled(slot.entry):
                 self._txns.add(slot.entry.txn)
                 self._apply_entry(slot)
         return self
+
+    def _stalled(self, entry: kinds.Head) -> bool:
+        return isinstance(entry, kinds.Content | kinds.Undelete) and entry.gc_seen < self.fence
 
     def newest(self) -> Version | None:
         """Return the highest version that is not deleted: what `latest` means."""
@@ -124,54 +151,82 @@ class History:
         if (slot.number == 0) != isinstance(slot.entry, kinds.Create):
             kind = type(slot.entry).__name__.lower()
             raise self._corrupt(slot, f"is a {kind} entry", "create stands in slot 0 and nowhere else")
-        match slot.entry:
-            case kinds.Create(type=type_):
-                self.type = type_
-            case kinds.Commit() as commit:
-                self._committed(commit)
-            case kinds.Delete() as deletion:
-                self._deleted(slot, deletion)
-            case kinds.Undelete(version=number):
-                self._change(slot, number, deleted=False)
-            case kinds.Alias() as alias:
-                self._moved(alias)
-            case kinds.Tag(version=number) as tag:
-                self._tagged(slot, number, tag)
-            case kinds.Describe(version=number) as words:
-                self._described(slot, number, words)
-            case kinds.Fence(epoch=epoch):
-                self.fence = max(self.fence, epoch)
-            case kinds.Ttl(version=None) | kinds.Rule():
-                pass  # retention is data for collection; it names nothing
-            case kinds.Ttl(version=int() as number) | kinds.Keep(version=number):
-                self._at(slot, number)
-            case other:
-                raise self._corrupt(
-                    slot,
-                    f"is a {type(other).__name__.lower()} entry",
-                    "this syncd does not carry out that kind, a newer one wrote it",
-                    "upgrade syncd on this node",
-                )
+        effect = self._EFFECTS.get(type(slot.entry))
+        if effect is None:
+            kind = type(slot.entry).__name__.lower()
+            raise self._corrupt(slot, f"is a {kind} entry", "that kind has no place in an artifact's log")
+        effect(self, slot, slot.entry)
 
-    def _committed(self, commit: kinds.Commit) -> None:
+    def _created(self, slot: Slot, create: kinds.Create) -> None:
+        self.type, self.fence = create.type, create.gc_seen
+
+    def _fenced(self, slot: Slot, fence: kinds.Fence) -> None:
+        self.fence = max(self.fence, fence.epoch)
+
+    def _commit(self, slot: Slot, commit: kinds.Commit) -> None:
+        self._committed(_version(commit), commit)
+
+    def _link(self, slot: Slot, link: kinds.Link) -> None:
+        self._committed(_linked(link), link)
+
+    def _unlink(self, slot: Slot, unlink: kinds.Unlink) -> None:
+        if self._at(slot, unlink.version).source is not None:
+            self._delete(slot, unlink.version)
+
+    def _committed(self, version: Version, entry: kinds.Commit | kinds.Link) -> None:
         newest = self.newest()
-        if newest is not None and newest.digest == commit.digest:
+        if newest is not None and newest.digest == version.digest:
             number, new = newest.number, False
         else:
             number, new = len(self.versions), True
-            self.versions.append(_version(number, commit))
-        self.outcomes[commit.txn] = Outcome(number, new)
-        self.aliases.update((alias, number) for alias in commit.aliases if alias != LATEST)
+            self.versions.append(replace(version, number=number))
+        self.outcomes[entry.txn] = Outcome(number, new)
+        self.aliases.update((alias, number) for alias in entry.aliases if alias != LATEST)
+
+    def _joined(self, slot: Slot, part: kinds.Part) -> None:
+        group = self.groups.get(part.group) or Group(part.group, part.of, slot.number)
+        grown = group.joined(part)
+        if grown is None:
+            return
+        if not grown.missing:
+            whole = grown.commit(part)
+            self._committed(_version(whole), whole)
+            grown = replace(grown, version=self.outcomes[part.txn].version)
+        self.groups[part.group] = grown
+
+    def _aborted(self, slot: Slot, abort: kinds.Abort) -> None:
+        group = self.groups.get(abort.group)
+        if group is not None and group.open:
+            self.groups[abort.group] = replace(group, aborted=abort.reason)
+
+    def _rebased(self, slot: Slot, to: kinds.Rebase) -> None:
+        if self._at(slot, to.version).digest == to.digest:
+            place = {name: getattr(to, name) for name in ("manifest", "manifest_hash", "manifest_size")}
+            self._change(slot, to.version, **place)
 
     def _deleted(self, slot: Slot, deletion: kinds.Delete) -> None:
-        number = deletion.version
-        self._at(slot, number)
-        if deletion.unless_aliased and number in self.aliases.values():
-            return
+        self._at(slot, deletion.version)
+        if not (deletion.unless_aliased and deletion.version in self.aliases.values()):
+            self._delete(slot, deletion.version)
+
+    def _undeleted(self, slot: Slot, entry: kinds.Undelete) -> None:
+        self._change(slot, entry.version, deleted=False)
+
+    def _kept(self, slot: Slot, keep: kinds.Keep) -> None:
+        self._change(slot, keep.version, kept=keep.on)
+
+    def _lives(self, slot: Slot, ttl: kinds.Ttl) -> None:
+        if ttl.version is not None:
+            self._at(slot, ttl.version)
+
+    def _ruled(self, slot: Slot, rule: kinds.Rule) -> None:
+        """Rules are data for retention; they name no version."""
+
+    def _delete(self, slot: Slot, number: int) -> None:
         self._change(slot, number, deleted=True)
         self.aliases = {alias: at for alias, at in self.aliases.items() if at != number}
 
-    def _moved(self, alias: kinds.Alias) -> None:
+    def _moved(self, slot: Slot, alias: kinds.Alias) -> None:
         if alias.expect is not None and any(self.aliases.get(name) != at for name, at in alias.expect.items()):
             return  # the compare-and-swap lost; whoever asked sees it in the replay
         for name in alias.drop:
@@ -180,19 +235,19 @@ class History:
             if name != LATEST and number < len(self.versions) and not self.versions[number].deleted:
                 self.aliases[name] = number
 
-    def _tagged(self, slot: Slot, number: int, tag: kinds.Tag) -> None:
-        kept = [word for word in self._at(slot, number).tags if word not in tag.drop]
-        self._change(slot, number, tags=tuple(dict.fromkeys([*kept, *tag.add])))
+    def _tagged(self, slot: Slot, tag: kinds.Tag) -> None:
+        kept = [word for word in self._at(slot, tag.version).tags if word not in tag.drop]
+        self._change(slot, tag.version, tags=tuple(dict.fromkeys([*kept, *tag.add])))
 
-    def _described(self, slot: Slot, number: int | None, words: kinds.Describe) -> None:
-        if number is None:
+    def _described(self, slot: Slot, words: kinds.Describe) -> None:
+        if words.version is None:
             return  # of the artifact as a whole: nothing here shows it yet
         changes: dict[str, Any] = {}
         if words.description is not None:
             changes["description"] = words.description
         if words.metadata is not None:
             changes["metadata"] = words.metadata
-        self._change(slot, number, **changes)
+        self._change(slot, words.version, **changes)
 
     def _change(self, slot: Slot, number: int, **changes: Any) -> None:
         self.versions[number] = replace(self._at(slot, number), **changes)
@@ -206,10 +261,30 @@ class History:
         key = slot_key(artifact_log(self.key), slot.number)
         return Corrupt(f"{key} {what}", why, hint or "the log is damaged or forked; compare with other nodes")
 
+    # What each kind does. One that is not here has no place in an artifact's log.
+    _EFFECTS: ClassVar[Mapping[object, Callable[[Any, Slot, Any], None]]] = {
+        kinds.Create: _created,
+        kinds.Commit: _commit,
+        kinds.Part: _joined,
+        kinds.Abort: _aborted,
+        kinds.Fence: _fenced,
+        kinds.Link: _link,
+        kinds.Unlink: _unlink,
+        kinds.Rebase: _rebased,
+        kinds.Delete: _deleted,
+        kinds.Undelete: _undeleted,
+        kinds.Alias: _moved,
+        kinds.Tag: _tagged,
+        kinds.Describe: _described,
+        kinds.Ttl: _lives,
+        kinds.Keep: _kept,
+        kinds.Rule: _ruled,
+    }
 
-def _version(number: int, commit: kinds.Commit) -> Version:
+
+def _version(commit: kinds.Commit) -> Version:
     return Version(
-        number=number,
+        number=-1,
         digest=commit.digest,
         manifest=commit.manifest,
         manifest_hash=commit.manifest_hash,
@@ -222,4 +297,24 @@ def _version(number: int, commit: kinds.Commit) -> Version:
         description=commit.description,
         metadata=commit.metadata,
         tags=tuple(commit.tags),
+        inputs=tuple(commit.inputs),
+    )
+
+
+def _linked(link: kinds.Link) -> Version:
+    return Version(
+        number=-1,
+        digest=link.digest,
+        manifest=link.manifest,
+        manifest_hash=link.manifest_hash,
+        manifest_size=link.manifest_size,
+        size=link.size,
+        files=link.files,
+        at=link.at,
+        node=link.node,
+        run="",
+        description="",
+        metadata={},
+        tags=(),
+        source=Source(ArtifactKey(link.source_project, link.source_name), link.source_version),
     )

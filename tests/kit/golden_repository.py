@@ -154,7 +154,8 @@ def _ranks(golden: Golden, v0: dict[str, Any], v1: dict[str, Any]) -> None:
     first, again = golden.version(HALF, "tx-part"), golden.version(HALF, "tx-rebase")
     golden.append(artifact, log.Create, "tx-create", type="model")
     golden.append(artifact, log.Part, "tx-p0", **first, group="step 100", index=0, of=2)
-    golden.append(artifact, log.Part, "tx-p1", **v1, group="step 100", index=1, of=2, aliases=("whole",))
+    whole = log.Whole(**golden.version(V1 | HALF, "tx-p1"))
+    golden.append(artifact, log.Part, "tx-p1", **v1, group="step 100", index=1, of=2, aliases=("whole",), whole=whole)
     golden.append(artifact, log.Part, "tx-q0", **first, group="step 200", index=0, of=2)
     golden.append(artifact, log.Abort, "tx-abort", group="step 200", reason="rank 1 died")
     source = {"source_project": KEY.project, "source_name": KEY.name, "source_version": 0}

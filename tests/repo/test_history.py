@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -36,6 +38,15 @@ def commit(content: int, **more: Any) -> dict[str, Any]:
     return {"kind": kinds.Commit, **facts, "entries": 1, "files": 1, "size": content, **more}
 
 
+def link(content: int, **more: Any) -> dict[str, Any]:
+    source = {"source_project": "p", "source_name": "other", "source_version": 3}
+    return commit(content, **source, **more) | {"kind": kinds.Link}
+
+
+def rebase(content: int) -> dict[str, Any]:
+    return commit(content, version=0, manifest=manifest_key(CONTENT[content], "moved")) | {"kind": kinds.Rebase}
+
+
 def of(kind: type[Any], **facts: Any) -> dict[str, Any]:
     return {"kind": kind, **facts}
 
@@ -59,15 +70,25 @@ def replay(*entries: dict[str, Any]) -> History:
 
 def state(history: History) -> tuple[Any, ...]:
     versions = [(v.digest[0], v.deleted, v.tags, v.description, v.metadata) for v in history.versions]
-    return history.type, versions, history.aliases, history.outcomes, history.fence
+    return history.type, versions, history.aliases, history.outcomes, history.groups, history.fence
 
 
 def summary(history: History) -> tuple[list[tuple[int, bool]], dict[str, int]]:
     return [(v.digest[0], v.deleted) for v in history.versions], history.aliases
 
 
+def part(content: int, rank: int, ranks: int = 2, **more: Any) -> dict[str, Any]:
+    return commit(content, group="g", index=rank, of=ranks, **more) | {"kind": kinds.Part}
+
+
+def whole(content: int) -> kinds.Whole:
+    facts = {name: value for name, value in commit(content).items() if name != "kind"}
+    return kinds.Whole(**facts)
+
+
 V0, V1 = commit(0, aliases=("best",)), commit(1)
-RULES: list[tuple[str, list[dict[str, Any]], list[tuple[int, bool]], dict[str, int]]] = [
+LAST = part(1, 1, whole=whole(2), aliases=("b",))
+RULES: list[tuple[Any, ...]] = [
     ("a commit is the next version and takes its aliases", [V0, V1], [(0, False), (1, False)], {"best": 0}),
     ("an alias moves", [V0, commit(1, aliases=("best",))], [(0, False), (1, False)], {"best": 1}),
     ("the same content is no new version", [V0, commit(0, aliases=("again",))], [(0, False)], {"best": 0, "again": 0}),
@@ -91,14 +112,52 @@ RULES: list[tuple[str, list[dict[str, Any]], list[tuple[int, bool]], dict[str, i
     ("an alias to what is not there is passed over", [V0, of(kinds.Alias, set={"b": 7})], [(0, False)], {"best": 0}),
     ("what was written behind a fence unseen counts for nothing, its id neither",
      [of(kinds.Fence, epoch=2), commit(0, txn="x", gc_seen=1), commit(1, txn="x", gc_seen=2)], [(1, False)], {}),
+    ("a version brought back behind a fence unseen stays deleted",
+     [V0, of(kinds.Delete, version=0), of(kinds.Fence, epoch=1), of(kinds.Undelete, version=0)], [(0, True)], {}),
+    ("a log begins behind the fences its creation has seen",
+     [commit(0), commit(1, gc_seen=3)], [(1, False)], {}, of(kinds.Create, type="model", gc_seen=3)),
+    ("parts are no version before the last", [part(0, 0, aliases=("a",))], [], {}),
+    ("the last part brings the whole, with everybody's aliases",
+     [part(0, 0, aliases=("a",)), LAST], [(2, False)], {"a": 0, "b": 0}),
+    ("ranks come in any order", [LAST | {"whole": msgspec.UNSET}, part(0, 0, whole=whole(2))], [(2, False)], {"b": 0}),
+    ("one part for all ranks is the whole", [part(1, 0, 3, also=(1, 2))], [(1, False)], {}),
+    ("a rank that comes again counts once", [part(0, 0), part(3, 0, aliases=("x",)), LAST], [(2, False)], {"b": 0}),
+    ("who counts other ranks is not heard", [part(0, 0), part(1, 1, 3)], [], {}),
+    ("a last part that does not say what the whole is has no effect", [part(0, 0), part(1, 1), LAST],
+     [(2, False)], {"b": 0}),
+    ("an abort before the last part ends the group", [part(0, 0), of(kinds.Abort, group="g"), LAST], [], {}),
+    ("an abort after the last part is too late", [part(0, 0), LAST, of(kinds.Abort, group="g")],
+     [(2, False)], {"b": 0}),
+    ("a part behind a fence unseen does not count",
+     [part(0, 0), of(kinds.Fence, epoch=1), LAST, LAST | {"gc_seen": 1, "whole": whole(3)}], [(3, False)], {"b": 0}),
+    ("a group of known content is no new version", [commit(2), part(0, 0), LAST], [(2, False)], {"b": 0}),
+    ("a link is a version, an unlink takes it", [link(0, aliases=("l",)), V1, of(kinds.Unlink, version=0)],
+     [(0, True), (1, False)], {}),
+    ("an unlink of an own version has no effect", [V0, of(kinds.Unlink, version=0)], [(0, False)], {"best": 0}),
+    ("a rebase changes no content", [V0, rebase(0), rebase(1)], [(0, False)], {"best": 0}),
     ("retention names nothing", [V0, of(kinds.Ttl, seconds=5), of(kinds.Keep, version=0),
      of(kinds.Rule, name="r")], [(0, False)], {"best": 0}),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("entries", "versions", "aliases"), [rule[1:] for rule in RULES], ids=[r[0] for r in RULES])
-def test_a_log_means(entries: list[dict[str, Any]], versions: list[tuple[int, bool]], aliases: dict[str, int]) -> None:
-    assert summary(replay(*entries)) == (versions, aliases)
+@pytest.mark.parametrize("rule", RULES, ids=[rule[0] for rule in RULES])
+def test_a_log_means(rule: tuple[Any, ...]) -> None:
+    _, entries, versions, aliases, *create = rule
+    history = History(KEY).apply(slots(*(create or [CREATE]), *entries))
+    assert summary(history) == (versions, aliases)
+
+
+def test_a_group_tells_who_is_missing_and_why_it_ended() -> None:
+    history = replay(part(0, 1, 4, also=(3,)))
+    assert (history.groups["g"].missing, history.groups["g"].open) == ([0, 2], True)
+    aborted = replay(part(0, 1, 4), of(kinds.Abort, group="g", reason="rank 2 died"))
+    assert (aborted.groups["g"].open, aborted.groups["g"].aborted) == (False, "rank 2 died")
+
+
+def test_a_rebase_changes_where_a_version_lies_and_nothing_else() -> None:
+    before, after = replay(V0).versions[0], replay(V0, rebase(0), rebase(1)).versions[0]
+    assert after.manifest == manifest_key(CONTENT[0], "moved")
+    assert dataclasses.replace(after, manifest=before.manifest) == before
 
 
 @pytest.mark.parametrize(
@@ -110,7 +169,8 @@ def test_a_log_means(entries: list[dict[str, Any]], versions: list[tuple[int, bo
         [V0, of(kinds.Tag, version=1, add=("a",))],
         [V0, of(kinds.Describe, version=3, description="x")],
         [V0, of(kinds.Keep, version=1)],
-        [V0, of(kinds.Unlink, version=0)],
+        [V0, of(kinds.Unlink, version=1)],
+        [of(kinds.Register, project="p", name="n", type="t")],
     ],
 )
 def test_an_entry_that_cannot_be_stops_the_replay_and_names_its_object(entries: list[dict[str, Any]]) -> None:
@@ -153,6 +213,15 @@ ENTRY = st.one_of(
         aliases=st.lists(st.sampled_from(["a", "b", "latest"]), max_size=2).map(tuple),
         txn=st.sampled_from(["x", "y", "z", "w"]),
         gc_seen=st.integers(0, 2),
+    ),
+    st.builds(
+        lambda rank, content, full, seen: part(
+            content, rank, gc_seen=seen, txn=f"p{rank}{content}", **({"whole": whole(content)} if full else {})
+        ),
+        st.integers(0, 1),
+        st.integers(0, 3),
+        st.booleans(),
+        st.integers(0, 2),
     ),
     st.builds(lambda v: of(kinds.Delete, version=v), st.integers(0, 2)),
     st.builds(lambda v: of(kinds.Undelete, version=v), st.integers(0, 2)),
@@ -212,11 +281,17 @@ async def test_the_golden_bucket_replays_to_what_it_was_when_format_1_was_releas
     assert [item.key.name for item in await repository.artifacts()] == ["ranks", "weights"]
 
 
-async def test_parts_of_a_newer_syncd_are_not_guessed_at(lane: Lane) -> None:
+async def test_the_golden_log_of_ranks_replays_to_versions_made_by_parts_links_and_rebases(lane: Lane) -> None:
     repository = await open_repository(await golden_store(), lane)
-    with pytest.raises(Corrupt, match="part entry") as caught:
-        await repository.history(ArtifactKey("demo project", "ranks"))
-    assert "upgrade" in caught.value.hint
+    history = await repository.history(ArtifactKey("demo project", "ranks"))
+    assert [(v.number, v.deleted, v.source is not None) for v in history.versions] == [
+        (0, False, False), (1, True, True), (2, False, False),
+    ]  # fmt: skip
+    assert (history.groups["step 100"].version, history.groups["step 200"].aborted) == (0, "rank 1 died")
+    assert history.aliases == {"whole": 0}
+    union = await repository.manifests.read(history.versions[0])
+    assert b"part-0.bin" in [entry.path async for entry in repository.manifests.entries(union)]
+    assert history.versions[2].manifest.endswith(".tx-rebase")
 
 
 async def committed(store: MemoryStore, lane: Lane, txn: str, type_: str, content: int) -> int:
