@@ -146,9 +146,9 @@ def uses_prefix(key: ArtifactKey, version: int) -> str:
     return f"a/{encode_segment(key.project)}/{encode_segment(key.name)}/uses/{version:d}/"
 
 
-def checkpoint_key(log: str, slot: int, unique: str) -> str:
-    """Return where a replay checkpoint of `log` up to `slot` may lie (reserved; hints only)."""
-    return f"{log.removesuffix('/log')}/ckpt/{slot:020d}.{check_txn(unique)}"
+def bundle_key(log: str, span: int, number: int) -> str:
+    """Return where the `number`-th bundle of `span` slots of `log` may lie (a hint: it may be missing or wrong)."""
+    return f"{log.removesuffix('/log')}/ckpt/{span:d}.{number:020d}"
 
 
 def gc_key(epoch: int, done: bool = False) -> str:
