@@ -19,6 +19,8 @@ REPO = "repo.json"
 REGISTRY_LOG = "reg/log"
 ARTIFACTS = "a/"
 RUNS = "r/"
+EPOCHS = "gc/"
+WIPS = "wip/"
 PACKS = "packs/"
 MANIFESTS = "manifests/"
 
@@ -29,6 +31,7 @@ _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456
 _TXN = re.compile(r"[A-Za-z0-9_\-]{1,64}\Z")
 _MANIFEST = re.compile(r"manifests/([0-9a-f]{64})\.([A-Za-z0-9_\-]{1,64})\Z")
 _PACK = re.compile(r"packs/([0-9a-f]{2})/(\1[0-9a-f]{62})\Z")
+_WIP = re.compile(r"wip/([A-Za-z0-9_\-]{1,64})\.([0-9]{1,15})\Z")
 _SLOT = re.compile(r"(.+)/([0-9]{20})\Z", re.DOTALL)
 _ESCAPE = re.compile(rb"%([0-9A-F]{2})")
 
@@ -87,13 +90,13 @@ def parse_pack(key: str) -> bytes:
     raise Corrupt(f"{key!r} is not the key of a pack")
 
 
-def manifest_key(digest: bytes, txn: str) -> str:
-    """Return where transaction `txn` puts the manifest of the version with this digest."""
-    return f"manifests/{_hash(digest).hex()}.{check_txn(txn)}"
+def manifest_key(digest: bytes, txn: str, epoch: int = 0) -> str:
+    """Return where transaction `txn` puts the manifest of the version with this digest, having seen this epoch."""
+    return f"manifests/{_hash(digest).hex()}.{check_txn(f'{txn}-e{epoch:d}' if epoch else txn)}"
 
 
 def parse_manifest(key: str) -> tuple[bytes, str]:
-    """Return (version digest, txn) of a manifest key; Corrupt when it is none."""
+    """Return (version digest, txn with the epoch behind it) of a manifest key; Corrupt when it is none."""
     if match := _MANIFEST.match(key):
         return bytes.fromhex(match[1]), match[2]
     raise Corrupt(f"{key!r} is not the key of a manifest")
@@ -152,13 +155,22 @@ def bundle_key(log: str, span: int, number: int) -> str:
 
 
 def gc_key(epoch: int, done: bool = False) -> str:
-    """Return the record of a collection epoch (reserved), or of its end."""
+    """Return the record of a collection epoch, or of its end."""
+    if not 0 < epoch < SLOT_LIMIT:
+        raise InvalidInput(f"epoch {epoch} does not exist", f"epochs are 1 to {SLOT_LIMIT - 1}")
     return f"gc/{epoch:020d}{'.done' if done else ''}"
 
 
 def wip_key(txn: str, number: int) -> str:
-    """Return a list of packs that an open job still needs (reserved)."""
+    """Return the `number`-th list of packs that an open job still needs."""
     return f"wip/{check_txn(txn)}.{number:d}"
+
+
+def parse_wip(key: str) -> str:
+    """Return whose list of packs this is, a txn; Corrupt when it is no such key."""
+    if match := _WIP.match(key):
+        return match[1]
+    raise Corrupt(f"{key!r} is not a list of packs in use")
 
 
 def index_key(unique: str) -> str:

@@ -121,6 +121,15 @@ class PackBuilder:
         return Sealed(pack_id(self._nonce, index), parts, tuple(self._frames), self.size)
 
 
+def pack_nonce(txn: str, epoch: int) -> bytes:
+    """Return the nonce of the packs that transaction `txn` makes having seen the collection epoch `epoch`.
+
+    A repeated pack has the same name and bytes; content stored again after a collection never has a name from before.
+    """
+    seen = (b" %d" % epoch,) if epoch else ()
+    return hash_bytes(b"syncd pack nonce", txn.encode(), *seen)[:NONCE_BYTES]
+
+
 def pack_id(nonce: bytes, index: bytes) -> bytes:
     """Return the name of the pack with this nonce and these index bytes."""
     return hash_bytes(HEADER.pack(PACK_MAGIC, PACK_VERSION, 0, nonce), index)

@@ -102,6 +102,46 @@ async def forget_packs(ledger: Ledger, repo: str, packs: Iterable[bytes]) -> Non
     await ledger.write(act)
 
 
+async def forget_condemned(ledger: Ledger, repo: str, packs: Iterable[bytes], settled: int) -> None:
+    """Forget packs that collection has condemned, and note up to which epoch all that is condemned is forgotten.
+
+    Both in one transaction: a note without the deed would have somebody refer to what is being deleted.
+    """
+    gone = [(repo, pack) for pack in packs]
+
+    def act(connection: sqlite3.Connection) -> None:
+        connection.executemany("DELETE FROM known_chunks WHERE repo=? AND pack=?", gone)
+        connection.executemany("DELETE FROM known_packs WHERE repo=? AND pack=?", gone)
+        connection.executemany("DELETE FROM packs WHERE repo=? AND pack=?", gone)
+        connection.execute("INSERT OR REPLACE INTO meta VALUES (?,?)", (_settled(repo), str(settled)))
+
+    await ledger.write(act)
+
+
+async def settled_epoch(ledger: Ledger, repo: str) -> int:
+    """Return the epoch that `forget_condemned` noted last, 0 when none."""
+
+    def act(connection: sqlite3.Connection) -> int:
+        row = connection.execute("SELECT value FROM meta WHERE key=?", (_settled(repo),)).fetchone()
+        return int(row[0]) if row else 0
+
+    return await ledger.read(act)
+
+
+async def packs_of_job(ledger: Ledger, repo: str, job: str) -> list[bytes]:
+    """Return the packs that a job has stored so far, over all its lives, in order of their ids."""
+
+    def act(connection: sqlite3.Connection) -> list[bytes]:
+        query = "SELECT pack FROM packs WHERE repo=? AND job=? ORDER BY pack"
+        return [row[0] for row in connection.execute(query, (repo, job))]
+
+    return await ledger.read(act)
+
+
+def _settled(repo: str) -> str:
+    return f"settled epoch {repo}"
+
+
 async def packs_known(ledger: Ledger, repo: str, packs: Sequence[bytes]) -> set[bytes]:
     """Return those of `packs` whose chunks are known already."""
 
@@ -188,7 +228,10 @@ def _learn(connection: sqlite3.Connection, repo: str, pack: StoredPack) -> None:
 
 @dataclass(frozen=True, slots=True)
 class PreparedRow:
-    """The manifest of a job whose bytes are all stored, waiting for its log entry. Sizes in bytes."""
+    """The manifest of a job whose bytes are all stored, waiting for its log entry. Sizes in bytes.
+
+    `gc_seen` is the newest collection epoch that was read before anything it refers to was chosen.
+    """
 
     manifest: str
     manifest_hash: bytes
@@ -197,6 +240,10 @@ class PreparedRow:
     entries: int
     files: int
     size: int
+    gc_seen: int = 0
+
+
+_PREPARED = "manifest, manifest_hash, manifest_size, digest, entries, files, size, gc_seen"
 
 
 async def record_prepared(ledger: Ledger, job: str, row: PreparedRow) -> None:
@@ -204,8 +251,18 @@ async def record_prepared(ledger: Ledger, job: str, row: PreparedRow) -> None:
 
     def act(connection: sqlite3.Connection) -> None:
         connection.execute(
-            "INSERT OR REPLACE INTO prepared VALUES (?,?,?,?,?,?,?,?)",
-            (job, row.manifest, row.manifest_hash, row.manifest_size, row.digest, row.entries, row.files, row.size),
+            f"INSERT OR REPLACE INTO prepared (job, {_PREPARED}) VALUES (?,?,?,?,?,?,?,?,?)",
+            (
+                job,
+                row.manifest,
+                row.manifest_hash,
+                row.manifest_size,
+                row.digest,
+                row.entries,
+                row.files,
+                row.size,
+                row.gc_seen,
+            ),
         )
 
     await ledger.write(act, durable=True)
@@ -215,10 +272,16 @@ async def prepared(ledger: Ledger, job: str) -> PreparedRow | None:
     """Return what `record_prepared` noted, None when it did not."""
 
     def act(connection: sqlite3.Connection) -> PreparedRow | None:
-        row = connection.execute(
-            "SELECT manifest, manifest_hash, manifest_size, digest, entries, files, size FROM prepared WHERE job=?",
-            (job,),
-        ).fetchone()
+        row = connection.execute(f"SELECT {_PREPARED} FROM prepared WHERE job=?", (job,)).fetchone()
         return PreparedRow(*row) if row else None
 
     return await ledger.read(act)
+
+
+async def forget_prepared(ledger: Ledger, job: str) -> None:
+    """Drop what `record_prepared` noted: a collection has begun since, the manifest must be written again."""
+
+    def act(connection: sqlite3.Connection) -> None:
+        connection.execute("DELETE FROM prepared WHERE job=?", (job,))
+
+    await ledger.write(act)

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from syncd.clock import Chance, Clock
 from syncd.errors import Corrupt, NotFound
 from syncd.format.keys import REGISTRY_LOG, artifact_log, run_log
-from syncd.format.log import Register
 from syncd.format.repo import RepoRecord
 from syncd.lanes import Lane
 from syncd.model.names import ArtifactKey
 from syncd.repo.bundles import Bundles
+from syncd.repo.epochs import Epochs
 from syncd.repo.history import History
 from syncd.repo.init import open_record
 from syncd.repo.log import Log
 from syncd.repo.manifests import Manifests
 from syncd.repo.memory import Forgetful, Memory
 from syncd.repo.packs import Packs
+from syncd.repo.registry import Registered, Registry
 from syncd.store.base import Store
-
-
-@dataclass(frozen=True, slots=True)
-class Registered:
-    """One artifact the registry knows. Its log may not exist yet when its first writer died in between."""
-
-    key: ArtifactKey
-    type: str
 
 
 class Repository:
@@ -44,11 +35,13 @@ class Repository:
         self.record = record
         self.packs = Packs(store, lane)
         self.manifests = Manifests(store, self.packs, lane)
+        self.epochs = Epochs(store, clock, rng)
         self._memory = memory
         self._clock = clock
         self._rng = rng
         self._logs: dict[str, Log] = {}
         self._histories: dict[ArtifactKey, History] = {}
+        self._registry = Registry()
 
     @property
     def id(self) -> str:
@@ -106,15 +99,21 @@ class Repository:
                 problems.append(error.what)
         return problems
 
+    async def registered(self) -> Registry:
+        """Return which artifacts there are, and the registry's fence, as of now."""
+        log = self.registry()
+        await log.refresh()
+        return self._registry.apply(log.slots[self._registry.applied :])
+
     async def artifacts(self, project: str = "") -> list[Registered]:
         """Return the artifacts the registry names, in order; all projects when none is given."""
-        found: dict[ArtifactKey, Registered] = {}
-        for slot in await self.registry().refresh():
-            match slot.entry:
-                case Register(project=at, name=name, type=type_) if not project or at == project:
-                    key = ArtifactKey(at, name)
-                    found.setdefault(key, Registered(key, type_))
-        return [found[key] for key in sorted(found)]
+        found = (await self.registered()).artifacts
+        return [found[key] for key in sorted(found) if not project or key.project == project]
+
+    def visit(self, key: ArtifactKey) -> tuple[Log, History]:
+        """Return an artifact's log and history to be read by the caller alone and let go: for who goes through all."""
+        name = artifact_log(key)
+        return Log(self.store, self._memory, self.id, name, self._clock, self._rng, self._confirm), History(key)
 
     def conflicts(self) -> int:
         """Return how many races for a slot this node has lost."""

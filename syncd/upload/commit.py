@@ -8,6 +8,10 @@ The order, each step repeatable:
 4. The commit entry is appended under the job's transaction id (laws L1, L3, L4).
 
 A crash after 1 or 2 leaves a name without a version, which the next commit fills.
+
+Collection fences logs (docs/decisions/0006): an entry that refers to data and has not seen the newest fence of its log
+has no effect. So 1, 2 and 4 look at the fence in the very slot before theirs and give way (`Fenced`): what the job
+refers to is chosen anew, by what has been condemned since, and the order begins again.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from __future__ import annotations
 from typing import Any
 
 from syncd.clock import Clock
-from syncd.errors import Conflict, InvalidInput, RemoteRefused, RemoteUnavailable, SyncdError
+from syncd.errors import Conflict, InvalidInput, RemoteUnavailable, SyncdError
 from syncd.format.digest import HASH_BYTES
 from syncd.format.keys import manifest_key, run_log
 from syncd.format.log import Commit, Create, LogEntry, Register, Start, encode_entry
@@ -23,9 +27,18 @@ from syncd.journal.jobs import JobResult, JobRow, RunFacts, UploadSpec
 from syncd.journal.packs import PreparedRow
 from syncd.model.names import ArtifactKey
 from syncd.repo.log import Slot
+from syncd.repo.registry import Registry
 from syncd.repo.repository import Repository
 
 _NO_HASH = bytes(HASH_BYTES)
+
+
+class Fenced(Exception):
+    """A collection has begun since the job chose what to refer to; nothing was written. `epoch` is its fence."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__(f"epoch {epoch}")
+        self.epoch = epoch
 
 
 class CommitStage:
@@ -51,12 +64,13 @@ class CommitStage:
 
         Raises:
             Conflict: the artifact has another type.
+            Fenced: what `ready` refers to may be condemned: choose it anew, then call again.
             RemoteUnavailable, RemoteRefused: the outcome is unknown; call again.
         """
         key = ArtifactKey(job.project, job.name)
         log = self._repository.artifact_log(key)
         if not await log.refresh():
-            await self._create(key, spec)
+            await self._create(key, spec, ready.gc_seen if ready else 0)
         warnings = await self._record_run(spec.txn, spec.run) if spec.run else []
         await log.append(spec.txn, lambda slots, prev: self._entry(key, spec, ready, prev))
         history = self._repository.replay(key)
@@ -74,15 +88,18 @@ class CommitStage:
             warnings=tuple(warnings),
         )
 
-    async def _create(self, key: ArtifactKey, spec: UploadSpec) -> None:
+    async def _create(self, key: ArtifactKey, spec: UploadSpec, seen: int) -> None:
         def register(slots: list[Slot], prev: bytes) -> LogEntry | None:
-            if any(_names(slot.entry, key) for slot in slots):
+            registry = Registry().apply(slots)
+            if registry.fence > seen:  # also for one that is registered: who creates its log must have seen as much
+                raise Fenced(registry.fence)
+            if key in registry.artifacts:
                 return None
-            head = self._head(f"{spec.txn}-reg", prev)
+            head = self._head(f"{spec.txn}-reg", prev, seen)
             return Register(**head, project=key.project, name=key.name, type=spec.type)
 
         def create(slots: list[Slot], prev: bytes) -> LogEntry | None:
-            return None if slots else Create(**self._head(f"{spec.txn}-new", prev), type=spec.type)
+            return None if slots else Create(**self._head(f"{spec.txn}-new", prev, seen), type=spec.type)
 
         await self._repository.registry().append(f"{spec.txn}-reg", register)
         await self._repository.artifact_log(key).append(f"{spec.txn}-new", create)
@@ -103,16 +120,12 @@ class CommitStage:
             raise RemoteUnavailable("the journal does not keep what is noted", "", "see `syncd doctor`")
         history = self._repository.replay(key)
         _same_type(key, history.type, spec.type)
-        if history.fence:
-            raise RemoteRefused(
-                f"garbage is being collected in the repository (epoch {history.fence})",
-                "this syncd cannot tell whether the packs it refers to outlive that",
-                "upgrade syncd on this node; the job goes on then",
-            )
-        return _commit(spec, ready, self._head(spec.txn, prev))
+        if history.fence > ready.gc_seen:
+            raise Fenced(history.fence)
+        return _commit(spec, ready, self._head(spec.txn, prev, ready.gc_seen))
 
-    def _head(self, txn: str, prev: bytes) -> dict[str, Any]:
-        return {"txn": txn, "prev": prev, "gc_seen": 0, "node": self._node, "at": self._clock.now()}
+    def _head(self, txn: str, prev: bytes, gc_seen: int = 0) -> dict[str, Any]:
+        return {"txn": txn, "prev": prev, "gc_seen": gc_seen, "node": self._node, "at": self._clock.now()}
 
 
 def check_spec(spec: UploadSpec) -> None:
@@ -153,10 +166,6 @@ def _start(run: RunFacts, head: dict[str, Any]) -> Start:
     return Start(
         **facts, project=run.project, run=run.id, name=run.name, group=run.group, job_type=run.job_type
     )  # fmt: skip
-
-
-def _names(entry: LogEntry, key: ArtifactKey) -> bool:
-    return isinstance(entry, Register) and (entry.project, entry.name) == (key.project, key.name)
 
 
 def _same_type(key: ArtifactKey, there: str, wanted: str) -> None:

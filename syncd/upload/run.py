@@ -14,9 +14,9 @@ from syncd.clock import Clock
 from syncd.errors import NotFound, RemoteUnavailable, SourceLost, SyncdError, root_cause
 from syncd.format.builder import Located, ManifestBuilder
 from syncd.format.chunker import Cutter
-from syncd.format.digest import hash_bytes
 from syncd.format.keys import manifest_key, pack_key
 from syncd.format.manifest import DIRECTORY, FILE, SYMLINK, Entry, encode_manifest, manifest_hash
+from syncd.format.pack import pack_nonce
 from syncd.journal.core import Ledger
 from syncd.journal.jobs import JobResult, JobRow, UploadSpec
 from syncd.journal.packs import (
@@ -24,11 +24,13 @@ from syncd.journal.packs import (
     PreparedRow,
     StoredPack,
     forget_packs,
+    forget_prepared,
     forget_progress,
     has_progress,
     learn_packs,
     pack_sizes,
     packs_known,
+    packs_of_job,
     prepared,
     progress,
     record_prepared,
@@ -41,12 +43,14 @@ from syncd.model.names import ArtifactKey
 from syncd.pin.pins import Pins
 from syncd.repo.repository import Repository
 from syncd.upload.budget import Budget
-from syncd.upload.commit import CommitStage
+from syncd.upload.commit import CommitStage, Fenced
 from syncd.upload.cut import CutStage
 from syncd.upload.pack import PackStage, Prepared
 from syncd.upload.parts import Chunking, Done, Progress, UploadParams, pack_id
 from syncd.upload.scan import scan
+from syncd.upload.seen import Seen
 from syncd.upload.send import SendStage
+from syncd.upload.wip import PacksInUse
 
 _CUTS_AHEAD = 3
 _CHECKS_AT_ONCE = 16
@@ -79,6 +83,7 @@ class Uploads:
         self._chunking = Chunking(cutter, repository.record.chunker)
         self._params = params
         self._commit = CommitStage(repository, clock, node)
+        self._seen = Seen(repository, ledger)
         self._clock = clock
         self._meter = meter
         self._conflicts = 0
@@ -96,6 +101,7 @@ class Uploads:
         """
         if await prepared(self._ledger, job.job) is not None:
             return []
+        epoch = await self._seen.learn()  # before anything is chosen
         key = ArtifactKey(job.project, job.name)
         await self._commit.check_type(key, spec.type)
         if self._commit.done(key, spec):
@@ -103,19 +109,35 @@ class Uploads:
         warnings = await self._learn_newest(key)
         try:
             async with asyncio.TaskGroup() as tasks:
-                await self._store_all(job, spec, meter, tasks)
+                await self._store_all(job, spec, epoch, meter, tasks)
         except BaseExceptionGroup as group:
             raise root_cause(group) from group
         return warnings
 
     async def commit(self, job: JobRow, spec: UploadSpec, meter: Progress) -> JobResult:
         """Write the commit entry of a job whose bytes are stored. May be repeated until it says done."""
-        await self.store(job, spec, meter)  # nothing to do, unless the journal lost what it noted
-        ready = await prepared(self._ledger, job.job)
-        result = await self._commit.commit(job, spec, ready, await stored_bytes(self._ledger, job.job))
+        while True:
+            await self.store(job, spec, meter)  # nothing to do, unless the journal lost what it noted
+            ready = await prepared(self._ledger, job.job)
+            try:
+                stored = await stored_bytes(self._ledger, job.job)
+                result = await self._commit.commit(job, spec, ready, stored)
+                break
+            except Fenced as fenced:
+                await self._choose_anew(job, fenced)
         if self._meter is not None:
             self._count(self._meter, spec, result)
         return result
+
+    async def _choose_anew(self, job: JobRow, fenced: Fenced) -> None:
+        """Forget what a collection that began meanwhile condemns, and the manifest: its name may be condemned too."""
+        if await self._seen.learn() < fenced.epoch:
+            raise RemoteUnavailable(
+                f"a log is fenced by the collection epoch {fenced.epoch}, which cannot be read",
+                "the remote does not show what was written before",
+                "it is tried again",
+            )
+        await forget_prepared(self._ledger, job.job)
 
     def _count(self, meter: Meter, spec: UploadSpec, result: JobResult) -> None:
         meter.add("dedup_bytes", max(0, spec.bytes - result.bytes_stored))
@@ -124,28 +146,32 @@ class Uploads:
         meter.add("commit_conflicts", conflicts - self._conflicts)
         self._conflicts = conflicts
 
-    async def _store_all(self, job: JobRow, spec: UploadSpec, meter: Progress, tasks: asyncio.TaskGroup) -> None:
+    async def _store_all(
+        self, job: JobRow, spec: UploadSpec, epoch: int, meter: Progress, tasks: asyncio.TaskGroup
+    ) -> None:
         draft = job.draft or ""
         params = self._params
         repo_id = self._repository.id
         budget = Budget(params.memory)
-        nonce = hash_bytes(b"syncd pack nonce", spec.txn.encode())[:16]
         packer = PackStage(
             self._ledger,
             repo_id,
             self._lane,
             params,
-            nonce,
+            pack_nonce(spec.txn, epoch),
             budget,
             self._missing,
             lambda pack: sender.send(pack),  # noqa: PLW0108  the sender is made below, for it needs the packer
             meter,
         )  # fmt: skip
+        in_use = PacksInUse(self._repository.store, spec.txn, lambda: packer.reused)
         sender = SendStage(
             self._repository.store, self._lane, self._ledger, repo_id, job.job, draft, params.sends, tasks,
-            self._pins.advance, packer.forget, meter,
+            self._pins.advance, packer.forget, self._seen.usable, in_use.add, meter,
         )  # fmt: skip
         resumed = await has_progress(self._ledger, draft)
+        if resumed:
+            await in_use.again(await packs_of_job(self._ledger, repo_id, job.job))
 
         async def prefix(name: bytes) -> list[ChunkRow]:
             return await progress(self._ledger, repo_id, draft, name) if resumed else []
@@ -159,7 +185,7 @@ class Uploads:
         await reading
         _check_complete(spec, done)
         await packer.flush()
-        ready = await self._store_manifest(job, spec, packer, done)
+        ready = await self._store_manifest(job, spec, epoch, packer, done)
         await sender.drained()
         await self._check_reused(packer.reused, draft, job.job)
         await record_prepared(self._ledger, job.job, ready)
@@ -177,7 +203,9 @@ class Uploads:
                     await queue.put(tasks.create_task(packer.prepare(cut)))
         await queue.put(None)
 
-    async def _store_manifest(self, job: JobRow, spec: UploadSpec, packer: PackStage, done: list[Done]) -> PreparedRow:
+    async def _store_manifest(
+        self, job: JobRow, spec: UploadSpec, epoch: int, packer: PackStage, done: list[Done]
+    ) -> PreparedRow:
         builder = ManifestBuilder(self._repository.record.pages)
         built = [builder.add(_entry(item), _located(item)) for item in done]
         built.append(builder.finish())
@@ -187,11 +215,12 @@ class Uploads:
             builder.placed(page.hash, pack_id(pack), frame)
         manifest = builder.manifest(job.project, job.name, spec.type, spec.txn, self._chunking.params)
         data = encode_manifest(manifest)
-        name = manifest_key(manifest.digest, spec.txn)
+        name = manifest_key(manifest.digest, spec.txn, epoch)
         await self._repository.store.put(name, [data])
         return PreparedRow(
-            name, manifest_hash(data), len(data), manifest.digest, manifest.entries, manifest.files, manifest.size
-        )
+            name, manifest_hash(data), len(data), manifest.digest, manifest.entries, manifest.files, manifest.size,
+            epoch,
+        )  # fmt: skip
 
     async def _learn_newest(self, key: ArtifactKey) -> list[str]:
         """Learn the chunks of the artifact's newest version, whoever logged it. Failing costs bandwidth, no more."""
@@ -222,13 +251,14 @@ class Uploads:
             frames = await self._repository.packs.index(pack)
             size = (await self._repository.store.stat(pack_key(pack))).size
             row = StoredPack(pack, size, tuple((frame.hash, frame.raw_length) for frame in frames))
-            await learn_packs(self._ledger, self._repository.id, [row])
+            if self._seen.usable(pack):
+                await learn_packs(self._ledger, self._repository.id, [row])
 
         await _side_by_side(learn, [pack for pack in packs if pack not in known])
 
     async def _missing(self, packs: set[bytes]) -> set[bytes]:
-        """Return those of `packs` that are not in the remote, or not of the size they had, and forget them."""
-        gone: set[bytes] = set()
+        """Return those of `packs` that are condemned, not in the remote or not of their size, and forget them."""
+        gone = self._seen.condemned(packs)
         sizes = await pack_sizes(self._ledger, self._repository.id, sorted(packs))
 
         async def look(pack: bytes) -> None:
@@ -240,7 +270,7 @@ class Uploads:
             if found.size != sizes.get(pack, found.size):
                 gone.add(pack)  # cut short by somebody: its chunks are stored again, in a pack of another name
 
-        await _side_by_side(look, sorted(packs))
+        await _side_by_side(look, sorted(packs - gone))
         if gone:
             await forget_packs(self._ledger, self._repository.id, gone)
             for pack in gone:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from syncd.format.keys import pack_key
 from syncd.format.pack import prove
@@ -31,13 +31,16 @@ class SendStage:
         tasks: the flow's task group; a failed put ends the flow.
         advance: told (pin, offset) when all bytes of a pinned file before the offset are stored.
         forget: told which pack is noted.
+        usable: whether a pack may be noted for others to refer to; asked right before.
+        in_use: told which pack is stored.
         progress: told bytes stored.
     """
 
     def __init__(
         self, store: Store, lane: Lane, ledger: Ledger, repo_id: str, job: str, draft: str, sends: int,
         tasks: asyncio.TaskGroup,
-        advance: Advance, forget: Callable[[PackInFlight], None], progress: Progress,
+        advance: Advance, forget: Callable[[PackInFlight], None], usable: Callable[[bytes], bool],
+        in_use: Callable[[bytes], Awaitable[None]], progress: Progress,
     ) -> None:  # fmt: skip
         self._store = store
         self._lane = lane
@@ -49,6 +52,8 @@ class SendStage:
         self._room = asyncio.Semaphore(sends)
         self._advance = advance
         self._forget = forget
+        self._usable = usable
+        self._in_use = in_use
         self._progress = progress
         self._in_order: deque[PackInFlight] = deque()
         self._sending: set[asyncio.Task[None]] = set()
@@ -74,7 +79,9 @@ class SendStage:
             if not pack.stored:
                 await self._lane.run(prove, pack.frames, pack.parts)
                 await self._store.put(pack_key(pack.id), pack.parts)
-                packs = [StoredPack(pack.id, pack.size, tuple(pack.chunks))]
+                await self._in_use(pack.id)
+                if self._usable(pack.id):
+                    packs = [StoredPack(pack.id, pack.size, tuple(pack.chunks))]
             rows = [row for _, row in pack.rows]
             await record_stored(self._ledger, self._repo_id, self._job, self._draft, packs, rows)
             pack.stored = True
