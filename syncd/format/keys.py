@@ -27,6 +27,7 @@ MANIFESTS = "manifests/"
 SEGMENT_LIMIT = 200
 SLOT_LIMIT = 10**15
 
+_BODY_BYTES = 6
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
 _TXN = re.compile(r"[A-Za-z0-9_\-]{1,64}\Z")
 _MANIFEST = re.compile(r"manifests/([0-9a-f]{64})\.([A-Za-z0-9_\-]{1,64})\Z")
@@ -90,13 +91,18 @@ def parse_pack(key: str) -> bytes:
     raise Corrupt(f"{key!r} is not the key of a pack")
 
 
-def manifest_key(digest: bytes, txn: str, epoch: int = 0) -> str:
-    """Return where transaction `txn` puts the manifest of the version with this digest, having seen this epoch."""
-    return f"manifests/{_hash(digest).hex()}.{check_txn(f'{txn}-e{epoch:d}' if epoch else txn)}"
+def manifest_key(digest: bytes, txn: str, epoch: int = 0, body: bytes = b"") -> str:
+    """Return where transaction `txn` puts the manifest of the version with this digest, having seen this epoch.
+
+    `body` is the hash of the manifest object: a job that was begun anew may lay its chunks out otherwise, and a put of
+    its earlier life that lands late must not replace the manifest which was committed.
+    """
+    words = [txn, *([f"e{epoch:d}"] if epoch else []), *([_hash(body)[:_BODY_BYTES].hex()] if body else [])]
+    return f"manifests/{_hash(digest).hex()}.{check_txn('-'.join(words))}"
 
 
 def parse_manifest(key: str) -> tuple[bytes, str]:
-    """Return (version digest, txn with the epoch behind it) of a manifest key; Corrupt when it is none."""
+    """Return (version digest, txn with what stands behind it) of a manifest key; Corrupt when it is none."""
     if match := _MANIFEST.match(key):
         return bytes.fromhex(match[1]), match[2]
     raise Corrupt(f"{key!r} is not the key of a manifest")

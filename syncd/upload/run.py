@@ -215,12 +215,12 @@ class Uploads:
             builder.placed(page.hash, pack_id(pack), frame)
         manifest = builder.manifest(job.project, job.name, spec.type, spec.txn, self._chunking.params)
         data = encode_manifest(manifest)
-        name = manifest_key(manifest.digest, spec.txn, epoch)
+        body = manifest_hash(data)
+        name = manifest_key(manifest.digest, spec.txn, epoch, body)
         await self._repository.store.put(name, [data])
         return PreparedRow(
-            name, manifest_hash(data), len(data), manifest.digest, manifest.entries, manifest.files, manifest.size,
-            epoch,
-        )  # fmt: skip
+            name, body, len(data), manifest.digest, manifest.entries, manifest.files, manifest.size, epoch
+        )
 
     async def _learn_newest(self, key: ArtifactKey) -> list[str]:
         """Learn the chunks of the artifact's newest version, whoever logged it. Failing costs bandwidth, no more."""

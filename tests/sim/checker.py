@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import random
 from syncd.errors import Corrupt
-from syncd.format.keys import MANIFESTS, PACKS, REPO, pack_key, parse_artifact_log, parse_slot
+from syncd.format.keys import MANIFESTS, PACKS, REGISTRY_LOG, REPO, pack_key, parse_artifact_log, parse_slot
 from syncd.format.repo import decode_repo
 from syncd.model.names import ArtifactKey
 from syncd.repo.history import History, Version
@@ -26,6 +26,9 @@ from tests.sim.bucket import Bucket, Direct
 from tests.sim.node import Files, Node, Told
 from tests.sim.reading import read_version
 from tests.sim.virtual import InlineLane, at_once
+
+
+_FOR_EVER = ("a/", "r/", REGISTRY_LOG, "gc/", PACKS, MANIFESTS)
 
 
 class Broken(AssertionError):
@@ -57,7 +60,7 @@ class Checker:
         self.steps += 1
         if op == "delete":
             self._deleted(key)
-        elif "/ckpt/" not in key:
+        elif key == REPO or (key.startswith(_FOR_EVER) and "/ckpt/" not in key):
             self._require(before in (None, now), f"{key} was overwritten with other bytes")
             self._require(self._ever.setdefault(key, now) == now, f"{key} came back with other bytes")
             if "/log/" in key:

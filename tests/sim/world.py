@@ -16,7 +16,7 @@ from tests.sim.bucket import Bucket
 from tests.sim.checker import Broken, Checker
 from tests.sim.node import Files, Node, Seams
 from tests.sim.virtual import Stuck, run_virtually
-from tests.sim.weather import DAY, Weather
+from tests.sim.weather import DAY, HOUR, Weather
 
 DEADLINE = 60 * DAY
 LAST_WORDS = 60
@@ -121,6 +121,7 @@ class World:
         self.checker.promise(txn, files)
         node.spool.add(f"draft-{txn}", files)
         taken: str | None = None
+        patience = 1.0
         while taken is None:
             life = node.life
             if life is not None and life.alive:
@@ -131,7 +132,8 @@ class World:
                     if asyncio.current_task().cancelling():  # type: ignore[union-attr]
                         raise
             if taken is None:
-                await asyncio.sleep(1.0)
+                patience *= 2
+                await asyncio.sleep(min(patience, HOUR))
 
     def _told(self, told: object) -> None:
         self.checker.answered(told)  # type: ignore[arg-type]
