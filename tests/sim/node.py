@@ -36,7 +36,7 @@ from tests.sim.wire import Wire
 T = TypeVar("T")
 
 PARAMS = UploadParams(window=8 << 10, pack_target=2 << 10, sends=3, memory=256 << 10)
-RETRY = RetryParams(tries=3, first_s=0.2, longest_s=10.0)
+RETRY = RetryParams(tries=2, first_s=0.2, longest_s=10.0)
 PINS_A_DRAFT = 1000
 _TEMPLATE: list[bytes] = []
 
@@ -129,16 +129,6 @@ class Ledger:
 
 
 @dataclass
-class Seams:
-    """Where mutants change the product: each is a function around, or in place of, a real part."""
-
-    repository: Callable[[Repository], Repository] = lambda repository: repository
-    uploads: type[Uploads] = Uploads
-    forgets: bool = False
-    """Whether a crash gives open jobs new transaction ids: the id was not durable."""
-
-
-@dataclass
 class Node:
     """A node for good: name, skew, journal, spool."""
 
@@ -149,7 +139,6 @@ class Node:
     note: Callable[[str], None]
     tell: Callable[[Told], None]
     let_go: Callable[[str], None]
-    seams: Seams = field(default_factory=Seams)
     spool: Spool = field(default_factory=Spool)
     lives: int = 0
     crashes: int = 0
@@ -275,10 +264,9 @@ class Life:
             raise AssertionError(f"job {row.job} of {self.node.name} failed for good: {row.error}")
 
     async def _flows(self) -> Flows:
-        if self.repository is None:
-            self.repository = self.node.seams.repository(await self.remote.repository())
+        self.repository = await self.remote.repository()
         pins = Pins(self.node.spool, self)
-        uploads = self.node.seams.uploads(
+        uploads = Uploads(
             self.repository, self.ledger, pins, InlineLane(), load(), PARAMS, self.clock, self.node.name  # type: ignore[arg-type]
         )  # fmt: skip
         return Flows(uploads, None)  # type: ignore[arg-type]

@@ -52,7 +52,7 @@ class Weather:
         """Draw the weather of one run: from a still day to a storm."""
         return cls(
             rng,
-            faults=rng.choice([0.0, 0.03, 0.1, 0.3]),
+            faults=rng.choice([0.0, 0.05, 0.15, 0.4]),
             crashes=rng.choice([0.0, 0.002, 0.01, 0.03]),
             stalls=rng.choice([0.0, 0.001, 0.01]),
             stale=rng.choice([0.0, 0.5]),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from syncd.journal.jobs import UploadSpec
 from tests.sim.bucket import Bucket
 from tests.sim.checker import Broken, Checker
-from tests.sim.node import Files, Node, Seams
+from tests.sim.node import Files, Node
 from tests.sim.virtual import Stuck, run_virtually
 from tests.sim.weather import DAY, HOUR, Weather
 
@@ -68,7 +68,7 @@ class Report:
 class World:
     """The bucket, the nodes and the checker of one run."""
 
-    def __init__(self, seed: int, plan: Plan, weather: Weather, seams: Seams | None = None) -> None:
+    def __init__(self, seed: int, plan: Plan, weather: Weather) -> None:
         self.seed = seed
         self.plan = plan
         self.weather = weather
@@ -79,7 +79,7 @@ class World:
         self.nodes = [
             Node(
                 f"n{number}", self.bucket, weather, random.Random(f"{seed} node {number}"), self.note,
-                self._told, self._let_go, seams or Seams(),
+                self._told, self._let_go,
             )
             for number in range(plan.nodes)
         ]  # fmt: skip
@@ -144,7 +144,7 @@ class World:
         self.checker.released(draft.removeprefix("draft-"))
 
 
-def play(seed: int, seams: Seams | None = None, most: int = 100) -> Report:
+def play(seed: int, most: int = 100) -> Report:
     """Play the run of a seed.
 
     Raises:
@@ -152,15 +152,15 @@ def play(seed: int, seams: Seams | None = None, most: int = 100) -> Report:
     """
     rng = random.Random(seed)
     plan, weather = Plan.drawn(rng, most), Weather.drawn(rng)
-    return run(seed, plan, weather, seams)
+    return run(seed, plan, weather)
 
 
-def run(seed: int, plan: Plan, weather: Weather, seams: Seams | None = None) -> Report:
+def run(seed: int, plan: Plan, weather: Weather) -> Report:
     """Play a plan in some weather."""
     made: list[World] = []
 
     async def work() -> Report:
-        made.append(World(seed, plan, weather, seams))
+        made.append(World(seed, plan, weather))
         return await made[0].play()
 
     try:
