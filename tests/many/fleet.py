@@ -88,8 +88,10 @@ class Fleet:
         def asked() -> m.Message:
             page = daemon.call(m.ListJobs())
             found = [job for job in page.jobs if job.root == os.fsencode(root)]
-            return found[0] if found else daemon.call(
-                m.Get(promise.name, os.fsencode(root), f"v{promise.version}", PROJECT)
+            return (
+                found[0]
+                if found
+                else daemon.call(m.Get(promise.name, os.fsencode(root), f"v{promise.version}", PROJECT))
             )
 
         job = riding(asked)

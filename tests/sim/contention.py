@@ -1,6 +1,6 @@
 """How long many nodes take to append to one log at once, with the real Log in virtual time and no faults.
 
-    python -m tests.sim.contention        # the table in docs/SCALE.md
+python -m tests.sim.contention        # the table in docs/SCALE.md
 """
 
 from __future__ import annotations

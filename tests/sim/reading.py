@@ -25,8 +25,6 @@ async def read_version(repository: Repository, version: Version) -> tuple[dict[b
             if entry.type != FILE:
                 raise Corrupt("nobody logs such an entry here")
             check_file(entry, page, {pack: tables[pack] for pack in packs_of(entry, page)})
-            pieces = [
-                await repository.packs.chunk(chunk.pack, chunk.number) for chunk in chunks(entry, page, tables)
-            ]
+            pieces = [await repository.packs.chunk(chunk.pack, chunk.number) for chunk in chunks(entry, page, tables)]
             files[entry.path] = b"".join(pieces)
     return files, packs
