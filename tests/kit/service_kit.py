@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from syncd.budget import Budget
 from syncd.clock import Clock, SystemClock
 from syncd.disk import Disk
 from syncd.download.run import Downloads
@@ -157,9 +158,9 @@ async def service_room(
 
         async def flows() -> Flows:
             repository = await remote.repository()
-            params = UploadParams(8 << 10, 16 << 10, 3, 1 << 20)
-            uploads = Uploads(repository, journal, pins, lanes["work"], load(), params, clock, "node")
-            return Flows(uploads, Downloads(repository, Disk(), lanes["work"]))
+            params, budget = UploadParams(8 << 10, 16 << 10, 3), Budget(1 << 20)
+            uploads = Uploads(repository, journal, pins, lanes["work"], load(), params, budget, clock, "node")
+            return Flows(uploads, Downloads(repository, Disk(), lanes["work"], budget))
 
         async def discard(row: JobRow) -> None:
             return
