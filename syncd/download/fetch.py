@@ -104,11 +104,11 @@ class FetchStage:
                 finally:
                     os.close(fd)
             path = target.temporary(wanted.number)
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            fd = self._disk.open_or_create(path)
             try:
                 fresh = os.fstat(fd).st_size == 0
                 if os.fstat(fd).st_size != size:
-                    os.ftruncate(fd, size)
+                    self._disk.resize(fd, size)
                 if fresh:  # zeros are there already, as holes
                     missing = [chunk for chunk in chunks if chunk.frame.codec != ZEROS]
                 else:
