@@ -120,7 +120,7 @@ async def compose(settings: Settings, stop: Callable[[], None], seams: Seams) ->
         service = Service(
             ServiceParts(
                 facts=_facts(ground, cutter), ledger=ledger, engine=engine, pins=pins, remote=remote, watcher=watcher,
-                bus=bus, meter=ground.meter, lane=lanes.files, clock=clock, rng=rng,
+                bus=bus, meter=ground.meter, lane=lanes.files, budget=ground.budget, clock=clock, rng=rng,
                 draft_ttl=settings.server.draft_ttl, stop=stop, memory=resident_bytes,
             )
         )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from syncd.budget import Budget
 from syncd.clock import Clock
 from syncd.download.verify import verify_directory, verify_remote
 from syncd.errors import Conflict, InvalidInput, NotFound, SyncdError
@@ -27,16 +28,18 @@ class HistoryVerbs:
     Args:
         repository: opens the repository; raises while the remote is away.
         lane: for comparing directories.
+        budget: bounds what is read of the remote at once.
         node: this node's id, told in entries.
         transaction: makes a fresh transaction id.
     """
 
     def __init__(
-        self, repository: Callable[[], Awaitable[Repository]], lane: Lane, clock: Clock, node: str,
-        transaction: Callable[[], str],
+        self, repository: Callable[[], Awaitable[Repository]], lane: Lane, budget: Budget, clock: Clock,
+        node: str, transaction: Callable[[], str],
     ) -> None:  # fmt: skip
         self._repository = repository
         self._lane = lane
+        self._budget = budget
         self._clock = clock
         self._node = node
         self._transaction = transaction
@@ -104,7 +107,7 @@ class HistoryVerbs:
         if root:
             problems = await verify_directory(repository, self._lane, version, root)
         else:
-            problems = [*await repository.reread(key), *await verify_remote(repository, version)]
+            problems = [*await repository.reread(key), *await verify_remote(repository, self._budget, version)]
         return VerifyView(view(history, version), version.files, version.size, problems)
 
     async def remove(self, key: ArtifactKey, ref: str) -> VersionView:

@@ -3,8 +3,8 @@
 "In process" without its lie: what dies here dies for good, with its threads, leases and descriptors, because it is a
 process; and it costs a fork instead of an interpreter's start. The parent has no thread, so forking it is safe.
 
-One JSON line in is one life: {"life": name, "work": directory, "settings": {...}, "at": n, "side": s, "only": effect}. One
-line out is its end: {"signal": number, "reply": what the life returned, "error": traceback}.
+One JSON line in is one life: {"life": name, "work": directory, "settings": {...}, "at": n, "side": s, "only": name}.
+One line out is its end: {"signal": number, "reply": what the life returned, "error": traceback}.
 """
 
 from __future__ import annotations
