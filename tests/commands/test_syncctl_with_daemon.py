@@ -57,7 +57,10 @@ def test_what_is_put_is_found_got_and_verified(run: Run, tree: Path, tmp_path: P
     code, out, err = run("put", "tree", "--name", "round", "--alias", "best", "--metadata", "loss=0.5")
     assert (code, out.splitlines()[-1]) == (0, "round:v0"), err
     assert out.startswith("pinned 3 files, ")
-    assert run("get", "round:best") == (0, f"{tmp_path}/artifacts/round:v0\n", "")
+    code, out, err = run("get", "round:best")
+    assert (code, out) == (0, f"{tmp_path}/artifacts/round:v0\n"), err
+    assert err.startswith("uncategorized/round:v0: 3 files, ")
+    assert json.loads(run("get", "round", "--root", "again", "--json")[1])["job"]["bytes_stored"] > 0, "it was fetched"
     same = subprocess.run(["diff", "-r", "--no-dereference", tree, "artifacts/round:v0"], capture_output=True)
     assert (same.returncode, same.stdout) == (0, b"")
     assert run("verify", "round", "--root", "artifacts/round:v0")[0] == 0
