@@ -131,7 +131,7 @@ class Replies:
     async def _log(self, r: m.Log, _: Tell) -> m.Message:
         row = await self._service.drafts.log(
             r.draft, self._key(r.project, r.name), r.type, description=r.description, metadata=r.metadata,
-            aliases=r.aliases, tags=r.tags, run=self._run(r.run), empty=r.empty,
+            aliases=r.aliases, tags=r.tags, run=self._run(r.run), empty=r.empty, check_type=True,
         )  # fmt: skip
         return to_wire(m.JobInfo, self._service.jobs.view(row))
 
@@ -193,6 +193,7 @@ class Replies:
         return to_wire(m.StatusInfo, await self._service.status())
 
     async def _add_watch(self, r: m.AddWatch, _: Tell) -> m.Message:
+        await self._service.drafts.check_type(self._key(r.project, r.name), r.type)
         view = await self._service.watcher.add(
             r.directory, r.name, r.type, r.project or self._service.facts.project, r.settle, r.done_marker
         )

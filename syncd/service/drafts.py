@@ -89,16 +89,18 @@ class DraftVerbs:
 
     async def log(
         self, draft: str, key: names.ArtifactKey, type_: str, *, description: str, metadata: dict[str, object],
-        aliases: list[str], tags: list[str], run: RunFacts | None, empty: bool,
+        aliases: list[str], tags: list[str], run: RunFacts | None, empty: bool, check_type: bool = False,
     ) -> JobRow:  # fmt: skip
         """Promise to upload a draft: durable on return. Repeating it for the same draft returns the same job.
 
         Args:
             empty: the caller added nothing on purpose; otherwise a draft that is not there is an error.
+            check_type: somebody waits who can act, so that another type than this node knows is refused now; otherwise
+                the job fails, keeps its pins and is seen.
 
         Raises:
             InvalidInput: a word that may not be used, or more than a log entry holds.
-            Conflict: this node knows that the artifact has another type.
+            Conflict: as `check_type` says.
             NotFound: the draft was dropped meanwhile.
         """
         before = await self._rows.of_draft(_draft_id(draft))
@@ -109,7 +111,8 @@ class DraftVerbs:
         artifact_log(key)  # a project that no key can hold is refused now, not when everything has been sent
         names.check_type(type_)
         names.check_metadata(metadata)
-        await self._check_type(key, type_)
+        if check_type:
+            await self.check_type(key, type_)
         given = tuple(dict.fromkeys(names.check_alias(alias) for alias in aliases))
         if empty:
             await self._pins.begin(draft)
@@ -170,7 +173,7 @@ class DraftVerbs:
                     self._dropped.append(draft)  # before the deed: what is added meanwhile must not begin it anew
                     await self._let_drop(draft)
 
-    async def _check_type(self, key: names.ArtifactKey, type_: str) -> None:
+    async def check_type(self, key: names.ArtifactKey, type_: str) -> None:
         """Raise Conflict where what this node has read of the artifact's log says another type.
 
         The remote is not asked, for the caller waits: what this node has not read yet the upload finds out.

@@ -185,10 +185,10 @@ def test_two_nodes_that_create_a_name_with_two_types_at_once(tmp_path: Path) -> 
             assert waited.returncode == 6
             assert name in waited.stderr
             status = loser.call(m.Status())
-            assert status.failed == 1
+            assert status.failed >= 1
             assert status.pins, "the bytes of a failed job are held until somebody cancels it"
             assert loser.syncctl("cancel", lost.job[:8]).returncode == 0
-            assert loser.call(m.Status()).failed == 0
+            assert loser.call(m.Status()).failed == status.failed - 1
 
 
 # --- damage -----------------------------------------------------------------------------------------------

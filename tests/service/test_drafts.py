@@ -175,8 +175,14 @@ async def test_another_type_is_refused_at_log_from_what_this_node_has_read(tmp_p
         assert (kind, body["code"]) == ("error", "conflict")
         assert "already exists with type 'dataset'" in body["what"]
         assert await room.pins.draft_count() == 1, "it can still be logged as what it is"
+        assert await client.refused(m.AddWatch(bytes(tmp_path), "data", "model")) == "conflict"
         store.plan = lambda call: None
         assert (await client.call(m.Log("d2", "data", "dataset"))).kind == "upload"
+        await client.add("d4", file)
+        key, nothing = ArtifactKey("proj", "data"), {"aliases": [], "tags": [], "run": None, "empty": False}
+        watched = await room.service.drafts.log("d4", key, "model", description="", metadata={}, **nothing)
+        (ended,) = (await client.call(m.Wait([watched.job], 20.0))).jobs
+        assert ended.state == "failed", "where nobody waits who could act, the job fails where it is seen, pins kept"
     async with service_room(tmp_path / "other", store) as room:  # a node that has read nothing of it
         client = await room.connect()
         await client.add("d3", file)
