@@ -58,6 +58,8 @@ def test_the_machines_socket_for_this_user_wins_where_it_is_there_and_ours(env, 
         env.setenv("SYNCD_SOCKET", "/x")
         assert paths.default_socket() == b"/x"
         env.delenv("SYNCD_SOCKET")
+        me = pwd.getpwuid(os.getuid())
+        monkeypatch.setattr(pwd, "getpwuid", lambda uid: me)
         monkeypatch.setattr(os, "getuid", lambda: 0 if os.geteuid() else 4242)
         assert paths._machines_socket() == b"", "of another user"
 

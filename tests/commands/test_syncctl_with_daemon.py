@@ -153,3 +153,17 @@ def test_a_watched_directory_turns_into_versions(run: Run, tmp_path: Path) -> No
     assert "s1 seen:v0, marker" in out
     assert run("watch", "rm", "w")[0] == 0
     assert json.loads(run("watch", "ls", "--json")[1])["watches"] == []
+
+
+def test_who_looks_elsewhere_for_the_daemon_of_a_state_directory_is_told_where_it_is(
+    daemon: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state, elsewhere = Path(daemon).parent / "state", daemon + "2"
+    monkeypatch.setenv("SYNCD_STATE_DIR", str(state))
+    monkeypatch.setenv("SYNCD_AUTOSTART", "1")
+    assert main(["status", "--socket", elsewhere]) == 5
+    assert capsys.readouterr().err.splitlines()[:2] == [
+        f"syncctl: no syncd daemon answers at {elsewhere}",
+        f"that of the state directory {state} listens at {daemon}",
+    ]
+    assert main(["status", "--socket", daemon, "-q"]) == 0
