@@ -139,6 +139,7 @@ class Service:
             watches=len(self.watcher.views()),
             pins=usage.files,
             warnings=list(facts.warnings),
+            failed=await self._rows.failed_count(),
         )
 
     async def logged(self, draft: str) -> str | None:
