@@ -9,7 +9,7 @@ from syncd.collect.each import each
 from syncd.collect.look import Listing, expired
 from syncd.collect.marks import Marks
 from syncd.collect.params import CollectParams
-from syncd.format.pack import Frame
+from syncd.format.pack import FRAME, ROW, Frame
 from syncd.repo.repository import Repository
 
 _SUSPECT = 2.0
@@ -17,13 +17,12 @@ _SUSPECT = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Sparse:
-    """One such pack: its frames, and by number those that are needed; `size` and `live` in stored bytes."""
+    """One such pack: its frames, and by number those that are needed; `size` in stored bytes."""
 
     pack: bytes
     frames: tuple[Frame, ...]
     needed: frozenset[int]
     size: int
-    live: int
 
 
 async def find_sparse(
@@ -44,10 +43,9 @@ async def find_sparse(
         frames = await repository.packs.index(pack)
         bits = marks.packs[pack]
         needed = frozenset(number for number in range(len(frames)) if bits >> number & 1)
-        live = sum(frames[number].stored_length for number in needed)
-        size = listing.packs[pack].size
-        if live < size * params.sparse:
-            found[pack] = Sparse(pack, frames, needed, size, live)
+        live = sum(_taken(frames[number]) for number in needed)
+        if live < params.sparse * sum(map(_taken, frames)):
+            found[pack] = Sparse(pack, frames, needed, listing.packs[pack].size)
 
     suspects = [
         pack
@@ -59,3 +57,8 @@ async def find_sparse(
     ]
     await each(sorted(suspects), judge)
     return found
+
+
+def _taken(frame: Frame) -> int:
+    """Return what a frame takes of its pack, head and index row too: else a pack of small chunks were always sparse."""
+    return frame.stored_length + FRAME.size + ROW.size

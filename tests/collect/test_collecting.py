@@ -50,11 +50,8 @@ async def test_a_deleted_version_loses_its_bytes_and_others_keep_theirs(at, tmp_
     assert await readable(at, tmp_path / "out", 1) == B
     with pytest.raises(Corrupt):
         await at.repository.manifests.read((await at.history()).versions[0])
-    again = await collect(at)  # the pack in which both had their small file was rewritten, and goes now
-    assert done.rewritten_versions == 1 and 0 < again.freed_bytes < 10_000
-    assert await readable(at, tmp_path / "out", 1) == B
-    last = await collect(at)
-    assert (last.freed_bytes, last.rewritten_bytes, last.epoch) == (0, 0, again.epoch)
+    assert 0 < (await collect(at)).freed_bytes < 10_000  # the pack that held both small files, rewritten above
+    assert (await collect(at)).freed_bytes == 0
 
 
 async def test_what_went_comes_back_under_other_names(at, tmp_path):
