@@ -21,6 +21,7 @@ ARTIFACTS = "a/"
 RUNS = "r/"
 EPOCHS = "gc/"
 WIPS = "wip/"
+PROBES = "probe/"
 PACKS = "packs/"
 MANIFESTS = "manifests/"
 

@@ -34,7 +34,7 @@ class ReceiptView:
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """One job: its state and progress in bytes and files; `bytes_stored` is what was sent after dedup."""
+    """One job: its state and progress in bytes and files; `bytes_stored` went over the wire: sent, or fetched."""
 
     job: str
     kind: str
@@ -145,7 +145,7 @@ class WatchView:
 
 @dataclass(frozen=True, slots=True)
 class StatusView:
-    """The daemon at a glance; `remote_state` is "ok" or the words of the last failure."""
+    """The daemon at a glance; `remote_state` is "ok" or the words of the last failure; `jobs` counts open ones."""
 
     version: str
     pid: int
@@ -163,3 +163,4 @@ class StatusView:
     watches: int
     pins: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    failed: int = 0

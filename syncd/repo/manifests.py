@@ -26,20 +26,28 @@ class Manifests:
         Raises:
             Corrupt: missing, damaged, or not the one the log entry names.
         """
+        return await self.open(version.manifest, version.manifest_hash, version.digest, f" of v{version.number}")
+
+    async def open(self, key: str, expected_hash: bytes, digest: bytes, whose: str = "") -> Manifest:
+        """Return the manifest under a key, as a log entry describes it; `whose` is for the words of the error.
+
+        Raises:
+            Corrupt: missing, damaged, or not the one that is described.
+        """
         try:
-            data = await self._store.get(version.manifest, 0, MAX_MANIFEST + 1)
+            data = await self._store.get(key, 0, MAX_MANIFEST + 1)
         except NotFound as error:
             raise Corrupt(
-                f"the manifest {version.manifest} of v{version.number} is missing",
+                f"the manifest {key}{whose} is missing",
                 "something other than syncd removed it",
                 "restore the object; other versions are not touched by this",
             ) from error
         try:
-            manifest = await self._lane.run(decode_manifest, data, version.manifest_hash)
+            manifest = await self._lane.run(decode_manifest, data, expected_hash)
         except Corrupt as error:
-            raise Corrupt(f"{version.manifest}: {error.what}", error.why, error.hint) from error
-        if manifest.digest != version.digest:
-            raise Corrupt(f"{version.manifest} is another version's", "its digest differs from the log's", "")
+            raise Corrupt(f"{key}: {error.what}", error.why, error.hint) from error
+        if manifest.digest != digest:
+            raise Corrupt(f"{key} is another version's", "its digest differs from the log's", "")
         return manifest
 
     async def page(self, ref: PageRef, order: PathOrder | None = None) -> Page:

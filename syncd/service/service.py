@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from syncd.budget import Budget
 from syncd.clock import Chance, Clock, random_hex
 from syncd.engine import Engine
 from syncd.errors import Conflict, NotFound, SyncdError, root_cause
@@ -58,6 +59,7 @@ class ServiceParts:
     bus: Bus
     meter: Meter
     lane: Lane
+    budget: Budget
     clock: Clock
     rng: Chance
     draft_ttl: float
@@ -81,7 +83,7 @@ class Service:
             parts.draft_ttl,
         )  # fmt: skip
         self.history = HistoryVerbs(
-            parts.remote.repository, parts.lane, parts.clock, parts.facts.node, self._transaction
+            parts.remote.repository, parts.lane, parts.budget, parts.clock, parts.facts.node, self._transaction
         )
         self.clients = 0
         self.stopped = asyncio.Event()
@@ -137,6 +139,7 @@ class Service:
             watches=len(self.watcher.views()),
             pins=usage.files,
             warnings=list(facts.warnings),
+            failed=await self._rows.failed_count(),
         )
 
     async def logged(self, draft: str) -> str | None:
