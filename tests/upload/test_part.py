@@ -125,6 +125,19 @@ async def test_a_rank_that_comes_again_with_other_bytes_needs_a_new_attempt(tmp_
         assert kinds(two) == ["Create", "Part"]
 
 
+async def test_the_last_two_ranks_at_once_leave_no_part_without_effect(tmp_path: Path) -> None:
+    async with nodes(tmp_path, 3) as (one, two, three):
+        for turn in range(8):
+            files = {b"f": b"%d" % turn}
+            await put(one, 0, files, of=3, group=f"g{turn}")
+            async with asyncio.timeout(20):
+                await asyncio.gather(
+                    *(put(each, rank, of=3, group=f"g{turn}") for rank, each in ((1, two), (2, three)))
+                )
+        assert [group.version for group in (await one.history()).groups.values()] == list(range(8))
+        assert kinds(one).count("Part") == 24
+
+
 async def test_two_attempts_at_once_are_two_groups(tmp_path: Path) -> None:
     async with nodes(tmp_path, 2) as (one, two):
         results = await asyncio.gather(
