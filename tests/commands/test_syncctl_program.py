@@ -52,6 +52,7 @@ VERBS = [
     "restore",
     "jobs",
     "wait",
+    "abort",
     "cancel",
     "status",
     "ping",
