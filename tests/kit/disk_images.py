@@ -27,4 +27,4 @@ def image(top: Path, kind: str, *options: str) -> tuple[str, ...]:
     (top / "m").mkdir()
     failed = f"needs root, loop devices and {kind} in the kernel ({needed})"
     mount = shlex.join(["mount", "-t", kind, "-o", "loop", str(path), str(top / "m")])
-    return (f"{{ {mount} || {{ echo '{failed}' >&2; false; }}; }}",)
+    return (f"{{ {mount} 2>/dev/null || {{ echo '{failed}' >&2; false; }}; }}",)
