@@ -6,7 +6,8 @@ where nothing vouches for them any more, the job fails loudly and names the file
 
     way      when                                      protection
     blob     files up to 64 KiB                        full: copied, many into one file
-    reflink  xfs, btrfs                                full: the blocks are shared until written
+    reflink  xfs, btrfs                                full: the blocks are shared until written; a file just written
+                                                       is first brought to disk by the kernel, and the caller waits
     lease    ext4, xfs, btrfs, f2fs, tmpfs; own file   full while the daemon lives: hard link and read lease
     copy     everything else                           full
     none     policy "immutable"                        none: compared before and after each read

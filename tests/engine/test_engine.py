@@ -62,6 +62,19 @@ async def test_versions_of_one_artifact_come_in_the_order_their_jobs_were_accept
         assert [row.result.version for row in rows if row.result] == [0, 1, 2, 3, 4]
 
 
+async def test_downloads_into_one_directory_take_turns_whatever_they_restore(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        gate = w.script.hold("fetch j1")
+        await w.submit("j1", kind=Kind.DOWNLOAD, name="data")
+        await w.script.reached("fetch j1")
+        await w.submit("j2", kind=Kind.DOWNLOAD, name="other", created=2.0)
+        await w.submit("j3", kind=Kind.DOWNLOAD, name="data", created=3.0, root=b"/elsewhere")
+        assert (await w.ended("j3")).state is State.DONE, "another directory does not wait"
+        assert "fetch j2" not in w.script.steps
+        gate.set()
+        assert [(await w.ended(job)).state for job in ("j1", "j2")] == [State.DONE, State.DONE]
+
+
 async def test_a_passing_failure_is_tried_again_with_growing_pauses_and_told(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         w.script.fail("store", *(RemoteUnavailable(f"away {n}") for n in range(4)))
