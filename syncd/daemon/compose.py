@@ -24,7 +24,7 @@ from syncd.lanes import Lane, new_lock
 from syncd.meter import Meter
 from syncd.model.names import ArtifactKey
 from syncd.pin.params import PinLanes, PinParams
-from syncd.pin.pins import Pins
+from syncd.pin.pins import Pins, open_pins
 from syncd.repo.remote import Remote
 from syncd.service import Service, ServiceParts
 from syncd.service.service import Facts
@@ -163,12 +163,10 @@ async def _open_remote(ground: _Ground, wrap: Callable[[Store], Store] | None) -
 
 async def _open_pins(ground: _Ground) -> Pins:
     settings = ground.settings
-    pins = Pins(
+    return await open_pins(
         _pin_params(settings), ground.disk, ground.ledger, ground.lanes.pins, ground.clock, ground.meter,
         settings.state_dir, _tell_lost, _boot_id(),
     )  # fmt: skip
-    await pins.open()
-    return pins
 
 
 def _flows(ground: _Ground, remote: Remote, pins: Pins, cutter: Cutter) -> Callable[[], Awaitable[Flows]]:

@@ -25,7 +25,7 @@ from syncd.journal.jobs import JobRow
 from syncd.journal.memory import JournalMemory
 from syncd.lanes import Lane
 from syncd.meter import Meter
-from syncd.pin import PinLanes, PinParams, Pins
+from syncd.pin import PinLanes, PinParams, Pins, open_pins
 from syncd.repo.remote import Remote
 from syncd.server.listener import Listener
 from syncd.service import Service, ServiceParts
@@ -145,12 +145,11 @@ async def service_room(
             stack.callback(lane.close)
         journal = await open_journal(str(home / "journal.db"), lanes["journal"])
         stack.push_async_callback(journal.close)
-        pins = Pins(
+        pins = await open_pins(
             PinParams(spool_tops=(os.fsencode(home.parent),), reserve=0, sync_delay=0), Disk(), journal,
             PinLanes(lanes["pin"], lanes["rescue"], lanes["sync"]), clock, Meter(threading.Lock()), os.fsencode(home),
             lambda draft, why: None, "boot",
         )  # fmt: skip
-        await pins.open()
         stack.push_async_callback(pins.close)
         remote = Remote("memory://", store, JournalMemory(journal), lanes["work"], clock, rng, NEW)
         bus = Bus()
