@@ -27,7 +27,7 @@ from syncd.pin.params import PinLanes, PinParams
 from syncd.pin.pins import Pins, open_pins
 from syncd.repo.remote import Remote
 from syncd.service import Service, ServiceParts
-from syncd.service.service import Facts
+from syncd.service.service import Identity
 from syncd.settings import Settings
 from syncd.store.base import Store
 from syncd.store.open import LimitParams, StoreParts, open_store, parse_remote
@@ -118,8 +118,8 @@ async def compose(settings: Settings, stop: Callable[[], None], seams: Seams) ->
         )  # fmt: skip
         service = Service(
             ServiceParts(
-                facts=_facts(ground, cutter), ledger=ledger, engine=engine, pins=pins, remote=remote, watcher=watcher,
-                bus=bus, meter=ground.meter, lane=lanes.files, clock=clock, rng=rng,
+                identity=_identity(ground, cutter), ledger=ledger, engine=engine, pins=pins, remote=remote,
+                watcher=watcher, bus=bus, meter=ground.meter, lane=lanes.files, clock=clock, rng=rng,
                 draft_ttl=settings.server.draft_ttl, stop=stop, memory=resident_bytes,
             )
         )  # fmt: skip
@@ -227,12 +227,12 @@ def _pin_params(settings: Settings) -> PinParams:
     )
 
 
-def _facts(ground: _Ground, cutter: Cutter) -> Facts:
+def _identity(ground: _Ground, cutter: Cutter) -> Identity:
     settings = ground.settings
     slow = (
         "the chunker runs in pure Python (about 3.5 MB/s): no C extension; apt install gcc python3-dev, then reinstall",
     )
-    return Facts(
+    return Identity(
         version=__version__,
         pid=os.getpid(),
         node=ground.node,

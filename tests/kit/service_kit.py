@@ -29,7 +29,7 @@ from syncd.pin import PinLanes, PinParams, Pins, open_pins
 from syncd.repo.remote import Remote
 from syncd.server.listener import Listener
 from syncd.service import Service, ServiceParts
-from syncd.service.service import Facts
+from syncd.service.service import Identity
 from syncd.store.base import Store
 from syncd.upload.parts import UploadParams
 from syncd.upload.run import Uploads
@@ -164,12 +164,12 @@ async def service_room(
             return
 
         engine = Engine(EngineParams(), journal, flows, pins, discard, bus, clock, rng, remote.say)
-        facts = Facts("0", os.getpid(), "node", 0.0, "tests", 1 << 20, "proj", os.fsencode(home))
+        identity = Identity("0", os.getpid(), "node", 0.0, "tests", 1 << 20, "proj", os.fsencode(home))
         service = Service(
             ServiceParts(
-                facts=facts, ledger=journal, engine=engine, pins=pins, remote=remote, watcher=NoWatches(), bus=bus,  # type: ignore[arg-type]
-                meter=Meter(threading.Lock()), lane=lanes["work"], clock=clock, rng=rng, draft_ttl=600.0,
-                stop=lambda: None, memory=lambda: 0,
+                identity=identity, ledger=journal, engine=engine, pins=pins, remote=remote, bus=bus,
+                watcher=NoWatches(), meter=Meter(threading.Lock()), lane=lanes["work"], clock=clock, rng=rng,  # type: ignore[arg-type]
+                draft_ttl=600.0, stop=lambda: None, memory=lambda: 0,
             )
         )  # fmt: skip
         path = str(home / "s")
