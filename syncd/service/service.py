@@ -139,6 +139,7 @@ class Service:
             watches=len(self.watcher.views()),
             pins=usage.files,
             warnings=list(identity.warnings),
+            next_try=min(filter(None, (parts.engine.next_try(row.job) for row in open_rows)), default=0.0),
         )
 
     async def logged(self, draft: str) -> str | None:

@@ -66,10 +66,11 @@ def _artifacts(console: Console, project: str) -> int:
             str(one.versions),
             size(one.size),
             age(one.updated, now),
+            one.error.what if one.error else "",
         ]
         for one in artifacts
     ]
-    console.answer(render.table(["ARTIFACT", "TYPE", ">LATEST", ">VERSIONS", ">SIZE", ">AGE"], rows))
+    console.answer(render.table(["ARTIFACT", "TYPE", ">LATEST", ">VERSIONS", ">SIZE", ">AGE", ""], rows))
     if not artifacts:
         console.warn(f"nothing is stored in project {project}" if project else "nothing is stored yet")
     console.give({"artifacts": artifacts})
@@ -153,7 +154,7 @@ def jobs(args: Namespace, console: Console) -> int:
             f"{job.bytes_done * 100 // job.bytes_total}%" if job.bytes_total else "-",
             size(job.bytes_total),
             age(job.created, now),
-            job.error.what if job.error else "",
+            ", ".join(filter(None, (_until(job.next_try, now), job.error.what if job.error else ""))),
         ]
         for job in found
     ]
@@ -172,6 +173,7 @@ def status(args: Namespace, console: Console) -> int:
         ("node", info.node),
         ("remote", f"{info.remote} ({info.remote_state})"),
         ("jobs", _counts(info.jobs) or "none open"),
+        ("waiting", _until(info.next_try, time.time())),
         ("queue", size(info.queue_bytes)),
         ("pins", f"{_counts(info.pins) or 'none'}; spool {size(info.spool_bytes)}"),
         ("memory", f"{size(info.memory_bytes)} of {size(info.memory_budget)}"),
@@ -187,6 +189,10 @@ def status(args: Namespace, console: Console) -> int:
 
 def _counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{count} {word}" for word, count in sorted(counts.items()) if count)
+
+
+def _until(moment: float, now: float) -> str:
+    return f"next try in {max(0, round(moment - now))} s" if moment else ""
 
 
 def _moment(seconds: float) -> str:
