@@ -258,6 +258,7 @@ class Engine:
                 async with self._downloading:
                     flows = await self._flows()
                     live.result = await flows.downloads.fetch(row, _download(row), live.progress)
+                    live.result = replace(live.result, bytes_stored=live.progress.bytes_stored)
                 return Fetched()
             case _:
                 raise AssertionError(f"{instruction} is carried out elsewhere")

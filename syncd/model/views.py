@@ -34,7 +34,7 @@ class ReceiptView:
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """One job: its state and progress in bytes and files; `bytes_stored` is what was sent after dedup.
+    """One job: its state and progress in bytes and files; `bytes_stored` went over the wire: sent, or fetched.
 
     `next_try`: when a waiting job tries again, seconds since the epoch; 0 when it does not wait.
     """
@@ -153,7 +153,7 @@ class WatchView:
 
 @dataclass(frozen=True, slots=True)
 class StatusView:
-    """The daemon at a glance; `remote_state` is "ok" or the words of the last failure.
+    """The daemon at a glance; `remote_state` is "ok" or the words of the last failure; `jobs` counts open ones.
 
     `next_try`: when the first of the waiting jobs tries again, seconds since the epoch; 0 when none waits.
     """
@@ -174,4 +174,5 @@ class StatusView:
     watches: int
     pins: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    failed: int = 0
     next_try: float = 0.0

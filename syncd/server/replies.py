@@ -131,7 +131,7 @@ class Replies:
     async def _log(self, r: m.Log, _: Tell) -> m.Message:
         row = await self._service.drafts.log(
             r.draft, self._key(r.project, r.name), r.type, description=r.description, metadata=r.metadata,
-            aliases=r.aliases, tags=r.tags, run=self._run(r.run), empty=r.empty,
+            aliases=r.aliases, tags=r.tags, run=self._run(r.run), empty=r.empty, check_type=True,
         )  # fmt: skip
         return to_wire(m.JobInfo, self._service.jobs.view(row))
 
@@ -143,7 +143,7 @@ class Replies:
         return m.JobPage([to_wire(m.JobInfo, view) for view in page], after)
 
     async def _wait(self, r: m.Wait, tell: Tell) -> m.Message:
-        jobs = r.jobs or await self._service.jobs.open_ids()
+        jobs = await self._service.jobs.full_ids(r.jobs) if r.jobs else await self._service.jobs.open_ids()
         views = await self._service.telling(jobs, _teller(tell), self._service.jobs.wait(jobs, r.timeout))
         return m.Waited([to_wire(m.JobInfo, view) for view in views])
 
@@ -183,7 +183,8 @@ class Replies:
         return to_wire(m.VerifyReport, report)
 
     async def _remove(self, r: m.Remove, _: Tell) -> m.Message:
-        return to_wire(m.VersionInfo, await self._service.history.remove(self._key(r.project, r.name), r.ref))
+        key = self._key(r.project, r.name)
+        return to_wire(m.VersionInfo, await self._service.history.remove(key, r.ref, r.delete_aliases))
 
     async def _restore(self, r: m.Restore, _: Tell) -> m.Message:
         return to_wire(m.VersionInfo, await self._service.history.restore(self._key(r.project, r.name), r.ref))
@@ -192,6 +193,7 @@ class Replies:
         return to_wire(m.StatusInfo, await self._service.status())
 
     async def _add_watch(self, r: m.AddWatch, _: Tell) -> m.Message:
+        await self._service.drafts.check_type(self._key(r.project, r.name), r.type)
         view = await self._service.watcher.add(
             r.directory, r.name, r.type, r.project or self._service.identity.project, r.settle, r.done_marker
         )

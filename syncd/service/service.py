@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from syncd.budget import Budget
 from syncd.clock import Chance, Clock, random_hex
 from syncd.engine import Engine
 from syncd.errors import Conflict, NotFound, SyncdError, root_cause
@@ -59,6 +60,7 @@ class ServiceParts:
     bus: Bus
     meter: Meter
     lane: Lane
+    budget: Budget
     clock: Clock
     rng: Chance
     draft_ttl: float
@@ -82,7 +84,7 @@ class Service:
             parts.draft_ttl,
         )  # fmt: skip
         self.history = HistoryVerbs(
-            parts.remote.repository, parts.lane, parts.clock, parts.identity.node, self._transaction
+            parts.remote.repository, parts.lane, parts.budget, parts.clock, parts.identity.node, self._transaction
         )
         self.pruner = Pruner(parts.ledger, parts.clock)
         self.clients = 0
@@ -139,6 +141,7 @@ class Service:
             watches=len(self.watcher.views()),
             pins=usage.files,
             warnings=list(identity.warnings),
+            failed=await self._rows.failed_count(),
             next_try=min(filter(None, (parts.engine.next_try(row.job) for row in open_rows)), default=0.0),
         )
 

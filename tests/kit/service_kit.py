@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from syncd.budget import Budget
 from syncd.clock import Clock, SystemClock
 from syncd.disk import Disk
 from syncd.download.run import Downloads
@@ -152,13 +153,13 @@ async def service_room(
         )  # fmt: skip
         stack.push_async_callback(pins.close)
         remote = Remote("memory://", store, JournalMemory(journal), lanes["work"], clock, rng, NEW)
-        bus = Bus()
+        bus, budget = Bus(), Budget(1 << 20)
 
         async def flows() -> Flows:
             repository = await remote.repository()
-            params = UploadParams(8 << 10, 16 << 10, 3, 1 << 20)
-            uploads = Uploads(repository, journal, pins, lanes["work"], load(), params, clock, "node")
-            return Flows(uploads, Downloads(repository, Disk(), lanes["work"]))
+            params = UploadParams(8 << 10, 16 << 10, 3)
+            uploads = Uploads(repository, journal, pins, lanes["work"], load(), params, budget, clock, "node")
+            return Flows(uploads, Downloads(repository, Disk(), lanes["work"], budget))
 
         async def discard(row: JobRow) -> None:
             return
@@ -169,7 +170,7 @@ async def service_room(
             ServiceParts(
                 identity=identity, ledger=journal, engine=engine, pins=pins, remote=remote, bus=bus,
                 watcher=NoWatches(), meter=Meter(threading.Lock()), lane=lanes["work"], clock=clock, rng=rng,  # type: ignore[arg-type]
-                draft_ttl=600.0, stop=lambda: None, memory=lambda: 0,
+                draft_ttl=600.0, budget=budget, stop=lambda: None, memory=lambda: 0,
             )
         )  # fmt: skip
         path = str(home / "s")

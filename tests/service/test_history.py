@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from syncd.budget import Budget
 from syncd.errors import RemoteRefused, RemoteUnavailable
 from syncd.format.keys import artifact_log
 from syncd.format.log import Create, Register
@@ -73,7 +74,7 @@ def verbs(store: Store, lane: Lane) -> HistoryVerbs:
             opened.append(await open_repository(store, lane))
         return opened[0]
 
-    return HistoryVerbs(repository, lane, InstantClock(), "node", lambda: "txn")
+    return HistoryVerbs(repository, lane, Budget(1 << 20), InstantClock(), "node", lambda: "txn")
 
 
 async def test_logs_are_read_some_at_once_and_told_in_order(store: MemoryStore, lane: Lane) -> None:

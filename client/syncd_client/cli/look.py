@@ -22,6 +22,7 @@ from syncd_client.wire.messages import (
     ListJobs,
     ListVersions,
     Show,
+    ShowJob,
     Status,
     StatusInfo,
     Verify,
@@ -137,13 +138,8 @@ def verify(args: Namespace, console: Console) -> int:
 
 
 def jobs(args: Namespace, console: Console) -> int:
-    """List jobs, the newest first."""
-    found: list[JobInfo] = []
-    for page in console.pages(ListJobs(args.open, limit=min(args.limit, 200))):
-        found += page.jobs
-        if len(found) >= args.limit:
-            break
-    found = found[: args.limit]
+    """List jobs, the newest first, or those named."""
+    found = [console.call(ShowJob(job)) for job in args.jobs] if args.jobs else _newest(args, console)
     now = time.time()
     rows = [
         [
@@ -165,6 +161,15 @@ def jobs(args: Namespace, console: Console) -> int:
     return errors.OK
 
 
+def _newest(args: Namespace, console: Console) -> list[JobInfo]:
+    found: list[JobInfo] = []
+    for page in console.pages(ListJobs(args.open, limit=min(args.limit, 200))):
+        found += page.jobs
+        if len(found) >= args.limit:
+            break
+    return found[: args.limit]
+
+
 def status(args: Namespace, console: Console) -> int:
     """Show the daemon at a glance."""
     info: StatusInfo = console.call(Status())
@@ -174,6 +179,7 @@ def status(args: Namespace, console: Console) -> int:
         ("remote", f"{info.remote} ({info.remote_state})"),
         ("jobs", _counts(info.jobs) or "none open"),
         ("waiting", _until(info.next_try, time.time())),
+        ("failed", f"{info.failed}: `syncctl jobs` says why, `syncctl cancel JOB` ends it" if info.failed else ""),
         ("queue", size(info.queue_bytes)),
         ("pins", f"{_counts(info.pins) or 'none'}; spool {size(info.spool_bytes)}"),
         ("memory", f"{size(info.memory_bytes)} of {size(info.memory_budget)}"),
