@@ -35,12 +35,12 @@ the pin, while it is being copied. Nor is a file that was rewritten in place whi
 its old size and mtime, to the nanosecond: the change time cannot be used, for linking and unlinking change it too.
 
 Spools are made by the daemon's own uid in `.syncd-spool-<uid>/<id of this journal>`; files in them are only read.
-Rooms above use `Pins`; `mask_signals` is the first line of main.
+Rooms above use `Pins`, which `open_pins` gives; `mask_signals` is the first line of main.
 """
 
 from syncd.pin.leases import mask_signals, unmask_signals
 from syncd.pin.params import PinLanes, PinParams, PinUsage
-from syncd.pin.pins import Pins
+from syncd.pin.pins import Pins, open_pins
 from syncd.pin.reader import PinReader
 
-__all__ = ["PinLanes", "PinParams", "PinReader", "PinUsage", "Pins", "mask_signals", "unmask_signals"]
+__all__ = ["PinLanes", "PinParams", "PinReader", "PinUsage", "Pins", "mask_signals", "open_pins", "unmask_signals"]
