@@ -307,4 +307,4 @@ def _decode(data: bytes, shape: type[S]) -> S:
 
 
 def _no_job(job: str) -> NotFound:
-    return NotFound(f"there is no job {job}", "", "see `syncctl jobs`")
+    return NotFound(f"there is no job {job}", "it never was, or ended long ago and is forgotten", "see `syncctl jobs`")

@@ -93,23 +93,23 @@ class Replies:
         return kind in self._table
 
     def _key(self, project: str, name: str) -> ArtifactKey:
-        return ArtifactKey(project or self._service.facts.project, name)
+        return ArtifactKey(project or self._service.identity.project, name)
 
     def _run(self, run: m.RunInfo | None) -> RunFacts | None:
         if run is None:
             return None
         return RunFacts(
-            id=run.id, project=run.project or self._service.facts.project, name=run.name, job_type=run.job_type,
+            id=run.id, project=run.project or self._service.identity.project, name=run.name, job_type=run.job_type,
             group=run.group, host=run.host, user=run.user, started=run.started,
         )  # fmt: skip
 
     async def _welcome(self, request: m.Hello | m.Ping, _: Tell) -> m.Message:
-        facts = self._service.facts
+        identity = self._service.identity
         if not await self._service.alive():
             raise SyncdError("the journal does not answer", "its disk may hang", "see the daemon's log")
         return m.Welcome(
-            protocol=m.PROTOCOL, version=facts.version, features=[], pid=facts.pid, node=facts.node,
-            project=facts.project, remote=self._service.remote_url, staging=facts.staging,
+            protocol=m.PROTOCOL, version=identity.version, features=[], pid=identity.pid, node=identity.node,
+            project=identity.project, remote=self._service.remote_url, staging=identity.staging,
         )  # fmt: skip
 
     async def _add_file(self, r: m.AddFile, _: Tell) -> m.Message:
@@ -195,7 +195,7 @@ class Replies:
     async def _add_watch(self, r: m.AddWatch, _: Tell) -> m.Message:
         await self._service.drafts.check_type(self._key(r.project, r.name), r.type)
         view = await self._service.watcher.add(
-            r.directory, r.name, r.type, r.project or self._service.facts.project, r.settle, r.done_marker
+            r.directory, r.name, r.type, r.project or self._service.identity.project, r.settle, r.done_marker
         )
         return to_wire(m.WatchInfo, view)
 

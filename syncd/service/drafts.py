@@ -66,10 +66,8 @@ class DraftVerbs:
     ) -> ReceiptView:
         """Pin one file; see Pins.add_file."""
         await self._open_draft(draft)
-        _check_absolute(path)
-        names.check_entry_path(name)
         return await self._pins.add_file(
-            draft, path, name, dev=dev, ino=ino, size=size, policy=_policy(policy), overwrite=overwrite
+            draft, path, name, dev=dev, ino=ino, size=size, policy=policy, overwrite=overwrite
         )
 
     async def add_dir(
@@ -77,10 +75,7 @@ class DraftVerbs:
     ) -> ReceiptView:
         """Pin everything below a directory; see Pins.add_dir."""
         await self._open_draft(draft)
-        _check_absolute(path)
-        if prefix:
-            names.check_entry_path(prefix)
-        return await self._pins.add_dir(draft, path, prefix, dev=dev, ino=ino, policy=_policy(policy), merge=merge)
+        return await self._pins.add_dir(draft, path, prefix, dev=dev, ino=ino, policy=policy, merge=merge)
 
     async def drop(self, draft: str) -> None:
         """Forget a draft and its pins; one that was logged, or never was, stays as it is."""
@@ -131,7 +126,7 @@ class DraftVerbs:
 
     async def get(self, version: VersionView, ref: str, root: bytes) -> JobRow:
         """Promise to restore a version below a directory."""
-        _check_absolute(root)
+        names.check_absolute(root)
         root = os.path.realpath(root)  # one directory, one name: downloads into it take turns
         txn = self._transaction()
         now = self._clock.now()
@@ -231,14 +226,3 @@ def _draft_id(draft: str) -> str:
     if not draft or len(draft) > 64 or not draft.isalnum() or not draft.isascii():
         raise InvalidInput(f"invalid draft id: {draft[:80]!r}", "it is 1 to 64 letters and digits, best random")
     return draft
-
-
-def _policy(policy: str) -> str:
-    if policy not in ("mutable", "immutable"):
-        raise InvalidInput(f"invalid policy: {policy!r}", 'it is "mutable" or "immutable"')
-    return policy
-
-
-def _check_absolute(path: bytes) -> None:
-    if not path.startswith(b"/") or b"\x00" in path:
-        raise InvalidInput(f"not an absolute path: {names.printable(path)!r}", "the daemon has its own directory")

@@ -102,6 +102,7 @@ class JobVerbs:
             root=spec.root if isinstance(spec, DownloadSpec) else b"",
             warnings=list(result.warnings) if result else [],
             error=error_view(row.error) if row.error and row.state is not State.DONE else None,
+            next_try=self._engine.next_try(row.job),
         )
 
 

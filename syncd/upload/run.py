@@ -37,6 +37,7 @@ from syncd.journal.packs import (
     prepared,
     progress,
     record_prepared,
+    sent_bytes,
     stored_bytes,
 )  # fmt: skip
 from syncd.journal.pins import FileRow
@@ -154,7 +155,7 @@ class Uploads:
             except Fenced as fenced:
                 await self._choose_anew(job, fenced)
         if self._meter is not None:
-            self._count(self._meter, spec, result)
+            self._count(self._meter, spec.bytes - await sent_bytes(self._ledger, job.job))
         return result
 
     async def _choose_anew(self, job: JobRow, fenced: Fenced) -> None:
@@ -167,8 +168,8 @@ class Uploads:
             )
         await forget_prepared(self._ledger, job.job)
 
-    def _count(self, meter: Meter, spec: UploadSpec, result: JobResult) -> None:
-        meter.add("dedup_bytes", max(0, spec.bytes - result.bytes_stored))
+    def _count(self, meter: Meter, spared: int) -> None:
+        meter.add("dedup_bytes", max(0, spared))  # below zero: nothing was known, and the manifest's pages came on top
         meter.set("last_commit", self._clock.now())
         conflicts = self._repository.conflicts()
         meter.add("commit_conflicts", conflicts - self._conflicts)

@@ -67,10 +67,11 @@ def _artifacts(console: Console, project: str) -> int:
             str(one.versions),
             size(one.size),
             age(one.updated, now),
+            one.error.what if one.error else "",
         ]
         for one in artifacts
     ]
-    console.answer(render.table(["ARTIFACT", "TYPE", ">LATEST", ">VERSIONS", ">SIZE", ">AGE"], rows))
+    console.answer(render.table(["ARTIFACT", "TYPE", ">LATEST", ">VERSIONS", ">SIZE", ">AGE", ""], rows))
     if not artifacts:
         console.warn(f"nothing is stored in project {project}" if project else "nothing is stored yet")
     console.give({"artifacts": artifacts})
@@ -149,7 +150,7 @@ def jobs(args: Namespace, console: Console) -> int:
             f"{job.bytes_done * 100 // job.bytes_total}%" if job.bytes_total else "-",
             size(job.bytes_total),
             age(job.created, now),
-            job.error.what if job.error else "",
+            ", ".join(filter(None, (_until(job.next_try, now), job.error.what if job.error else ""))),
         ]
         for job in found
     ]
@@ -177,6 +178,7 @@ def status(args: Namespace, console: Console) -> int:
         ("node", info.node),
         ("remote", f"{info.remote} ({info.remote_state})"),
         ("jobs", _counts(info.jobs) or "none open"),
+        ("waiting", _until(info.next_try, time.time())),
         ("failed", f"{info.failed}: `syncctl jobs` says why, `syncctl cancel JOB` ends it" if info.failed else ""),
         ("queue", size(info.queue_bytes)),
         ("pins", f"{_counts(info.pins) or 'none'}; spool {size(info.spool_bytes)}"),
@@ -193,6 +195,10 @@ def status(args: Namespace, console: Console) -> int:
 
 def _counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{count} {word}" for word, count in sorted(counts.items()) if count)
+
+
+def _until(moment: float, now: float) -> str:
+    return f"next try in {max(0, round(moment - now))} s" if moment else ""
 
 
 def _moment(seconds: float) -> str:

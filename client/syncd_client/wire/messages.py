@@ -90,6 +90,7 @@ class JobInfo(Message):
     root: bytes = b""
     warnings: list[str] = field(default_factory=list)
     error: ErrorInfo | None = None
+    next_try: float = 0.0
 
 
 @message
@@ -125,6 +126,7 @@ class ArtifactInfo(Message):
     latest: int | None = None
     size: int = 0
     updated: float = 0.0
+    error: ErrorInfo | None = None
 
 
 @message
@@ -504,6 +506,7 @@ class StatusInfo(Message):
     pins: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     failed: int = 0
+    next_try: float = 0.0
 
 
 @message
