@@ -7,13 +7,15 @@ import os
 from collections.abc import Iterator
 
 from syncd import __version__
-from syncd.clock import system_chance
+from syncd.clock import SystemClock, system_chance
 from syncd.commands.finding import Finding, fail, ok, warn
-from syncd.commands.remote import opened
+from syncd.commands.init import ELSEWHERE
+from syncd.commands.remote import credentials, opened
 from syncd.errors import NotFound, RemoteUnavailable, SyncdError
 from syncd.format.repo import RepoRecord
 from syncd.model.names import printable
-from syncd.repo.init import open_record, probe
+from syncd.repo.init import open_record
+from syncd.repo.probe import Report, probe
 from syncd.settings import Loaded, Settings
 from syncd.settings.secrets import mask_url
 from syncd.settings.shape import REMOTE_KEY
@@ -50,7 +52,8 @@ def _remote(loaded: Loaded) -> Finding:
     shown = mask_url(url)
     by_default = loaded.origins[REMOTE_KEY].source == "default"
     try:
-        record, problems = asyncio.run(_probed(url))
+        record, found = asyncio.run(_probed(url))
+        keys = credentials(url)
     except (NotFound, RemoteUnavailable) as error:
         if by_default:
             return ok("remote", f"{shown}: a local directory, created when first used")
@@ -59,21 +62,22 @@ def _remote(loaded: Loaded) -> Finding:
         return fail("remote", f"{shown}: no answer within {PATIENCE_S:.0f} s", "check the network and the mount")
     except SyncdError as error:
         return fail("remote", f"{shown}: {error.what}", error.hint or error.why)
-    if problems:
-        return fail(
-            "remote",
-            f"{shown}: {'; '.join(sorted(set(problems)))}",
-            "use another store: one with put-if-absent (a local directory, NFS)",
-        )
+    if found.verdict == "refused":
+        return fail("remote", f"{shown}: {'; '.join(found.reasons)}", ELSEWHERE)
     if record is None and by_default:
         return ok("remote", f"{shown}: a local directory; its repository is created when first used")
     if record is None:
         return warn("remote", f"{shown}: fit for a repository, but holds none", f"syncd init {shown}")
-    return ok("remote", f"{shown}: repository {record.repo_id}, writers raced and one won each time")
+    told = f"{shown}: repository {record.repo_id}, writers raced and one won each time"
+    if keys:
+        told += f"; credentials: {keys}"
+    if found.verdict == "upload-only":
+        return warn("remote", f"{told}; nothing can be deleted", "collect with credentials that may delete")
+    return ok("remote", told)
 
 
-async def _probed(url: str) -> tuple[RepoRecord | None, list[str]]:
+async def _probed(url: str) -> tuple[RepoRecord | None, Report]:
     rng = system_chance()
     async with asyncio.timeout(PATIENCE_S), opened(url, rng, create=False) as store:
         record = await open_record(store)
-        return record, await probe(store, rng)
+        return record, await probe(store, rng, SystemClock())

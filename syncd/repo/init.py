@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
 from syncd.clock import Chance, random_hex
 from syncd.errors import Conflict, Corrupt, NotFound, RemoteRefused, SyncdError
 from syncd.format.chunker import Params
-from syncd.format.keys import REPO, probe_key
+from syncd.format.keys import REPO
 from syncd.format.paging import PageParams
 from syncd.format.repo import MAX_RECORD, RepoRecord, decode_repo, encode_repo, require
 from syncd.store.base import Store
-
-_RACERS = 8
-_PROBE_ROUNDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,30 +62,3 @@ async def initialise(store: Store, new: NewRepository, rng: Chance) -> RepoRecor
     if record is None:
         raise RemoteRefused("the repository could not be created", f"{REPO} is not there after the write", "try again")
     return record
-
-
-async def probe(store: Store, rng: Chance) -> list[str]:
-    """Race conditional creates and read them back; return what is wrong with the remote, in words. Leaves nothing."""
-    problems: list[str] = []
-    for _ in range(_PROBE_ROUNDS):
-        key = probe_key(random_hex(rng, 8))
-        bodies = [rng.getrandbits(256).to_bytes(32, "big") for _ in range(_RACERS)]
-        answers = await asyncio.gather(*(_wins(store, key, body) for body in bodies))
-        stored = await store.get(key)
-        winners = [body for body, won in zip(bodies, answers, strict=True) if won]
-        if len(winners) > 1 or stored not in bodies:
-            problems.append(f"{len(winners)} of {_RACERS} writers that raced for one key were told they won")
-        elif winners and winners[0] != stored:
-            problems.append("the stored bytes are not the winner's")
-        if await store.get(key, 8, 8) != stored[8:16]:
-            problems.append("a ranged read returned other bytes than asked for")
-        await store.delete(key)
-    return problems
-
-
-async def _wins(store: Store, key: str, body: bytes) -> bool:
-    try:
-        await store.create(key, body)
-    except Conflict:
-        return False
-    return True

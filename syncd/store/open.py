@@ -6,6 +6,7 @@ counts), what a test kit wraps around the back end, the back end.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from syncd.store.memory import MemoryStore
 from syncd.store.metered import Metered
 from syncd.store.retry import Retry, RetryParams
 
-__all__ = ["LimitParams", "RemoteAddress", "StoreParts", "open_store", "parse_remote"]
+__all__ = ["LimitParams", "RemoteAddress", "StoreParts", "credentials_of", "open_store", "parse_remote"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,15 @@ async def open_store(
     metered = Metered(inner(await _back_end(address, parts, create)), parts.meter, parts.clock, parts.remote)
     limited = Limit(metered, parts.clock, limits.concurrent, limits.bytes_per_second)
     return Retry(limited, parts.clock, parts.rng, parts.retry)
+
+
+def credentials_of(address: RemoteAddress) -> str:
+    """Return in words where a remote's credentials come from, "" where it needs none; never a value of them."""
+    if address.kind not in BUCKETS:
+        return ""
+    from syncd.store.bucket import found_credentials
+
+    return found_credentials(address, os.environ)
 
 
 async def _back_end(address: RemoteAddress, parts: StoreParts, create: bool) -> Store:
