@@ -9,13 +9,15 @@ from typing import NoReturn
 
 from syncd.commands.main import run
 
+log = logging.getLogger("syncd")
+
 
 def main() -> NoReturn:
     """Run the command line and end the process."""
     try:
         code = run(sys.argv[1:])
-    except BaseException as error:
-        sys.excepthook(type(error), error, error.__traceback__)  # a bug: its whole story, as Python would tell it
+    except BaseException:
+        log.exception("a fault of syncd's own")
         leave(1)
     leave(code)
 

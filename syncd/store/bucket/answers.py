@@ -38,7 +38,14 @@ _PERMANENT_5XX = {501, 505}
 
 # Without a status: what the library's text, its list of causes included, tells of a request that got no answer.
 _SILENCES = (
-    ("certificate", False, "its certificate is not trusted", "add ?ca=/path/of/ca.pem, or set AWS_CA_BUNDLE"),
+    ("Certificate", False, "its certificate is not trusted", "add ?ca=/path/of/ca.pem, or set AWS_CA_BUNDLE"),
+    ("without LOCATION", False, "it sends elsewhere without saying where", "add ?region=REGION of the bucket"),
+    (
+        "empty path segment",
+        False,
+        "an object that is not ours has // in its name",
+        "remove it, or use a prefix of ours",
+    ),
     ("builder error", False, "the address is not one that can be asked", "check endpoint and proxy"),
     ("non-partial", False, "it ignores ranges", "use another store"),
     ("dns error", True, "its name cannot be resolved", "check the endpoint and the network"),
