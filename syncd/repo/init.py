@@ -12,6 +12,8 @@ from syncd.format.paging import PageParams
 from syncd.format.repo import MAX_RECORD, RepoRecord, decode_repo, encode_repo, require
 from syncd.store.base import Store
 
+_TRIES = 5  # of a create that is answered by a fault that may pass, and has stored nothing
+
 
 @dataclass(frozen=True, slots=True)
 class NewRepository:
@@ -53,12 +55,17 @@ async def initialise(store: Store, new: NewRepository, rng: Chance) -> RepoRecor
         repo_id=random_hex(rng, 16), chunker=new.chunker, pages=new.pages, pack_target=new.pack_target,
         created_by=new.created_by,
     )  # fmt: skip
-    try:
-        await store.create(REPO, encode_repo(fresh))
-    except SyncdError as error:
-        if not (isinstance(error, Conflict) or error.retry):
-            raise
-    record = await open_record(store)  # the answer to a create says nothing (law L4): what is there counts
-    if record is None:
-        raise RemoteRefused("the repository could not be created", f"{REPO} is not there after the write", "try again")
-    return record
+    for _ in range(_TRIES):
+        try:
+            await store.create(REPO, encode_repo(fresh))
+            fault: SyncdError | None = None
+        except SyncdError as error:
+            if not (isinstance(error, Conflict) or error.retry):
+                raise
+            fault = error
+        record = await open_record(store)  # the answer to a create says nothing (law L4): what is there counts
+        if record is not None:
+            return record
+    raise fault or RemoteRefused(
+        "the repository could not be created", f"{REPO} is not there after the write", "try again"
+    )

@@ -43,6 +43,7 @@ class Fault:
         status, code: the reply that stands in for the server's own.
         piece: the reply goes in pieces of so many bytes, each with a turn of the loop between; 0: at once.
         hold: the reply waits until the proxy's `let_go`.
+        hide: a 404 of the server becomes a 403, as stores answer those who may not list.
     """
 
     request_bytes: int | None = None
@@ -52,6 +53,7 @@ class Fault:
     code: str = ""
     piece: int = 0
     hold: bool = False
+    hide: bool = False
 
 
 Plan = Callable[[Asked], Fault | None]
@@ -98,6 +100,13 @@ def times(count: int, method: str, path: str, fault: Fault) -> Plan:
 def first(method: str, path: str, fault: Fault) -> Plan:
     """The first such request goes wrong."""
     return times(1, method, path, fault)
+
+
+def without_rights(asked: Asked) -> Fault | None:
+    """A plan: what credentials hear that may put and get, but neither delete nor list."""
+    if asked.method == "DELETE" or "list-type=2" in asked.path:
+        return answer(403, "AccessDenied")
+    return Fault(hide=True) if asked.method in ("GET", "HEAD") else None
 
 
 class FaultProxy:
@@ -158,7 +167,8 @@ class FaultProxy:
         if fault.hold:
             assert self._free is not None
             await self._free.wait()
-        if fault.status:
+        if fault.status or (fault.hide and reply.startswith(b"HTTP/1.1 404")):
+            fault = fault if fault.status else replace(fault, status=403, code="AccessDenied")
             text = f"<?xml version='1.0'?><Error><Code>{fault.code or 'Some'}</Code></Error>".encode()
             length = 0 if asked.method == "HEAD" else len(text)
             reply = f"HTTP/1.1 {fault.status} X\r\nContent-Length: {length}\r\n\r\n".encode() + text[:length]
