@@ -61,6 +61,8 @@ def starts() -> int:
     return int(os.environ.get("SYNCD_TEST_STARTS", "15"))
 
 
+@pytest.mark.starts
+@pytest.mark.timeout(300)
 def test_every_start_and_stop_of_a_daemon_on_a_bucket_ends_with_0(tmp_path: Path, moto: Server) -> None:
     """Stopped as soon as it has spoken with the bucket: with Python's own way out 1 in 20 to 6 in 15 end with 134."""
     url = moto.url("bucket", "starts")

@@ -32,7 +32,7 @@ from tests.kit.fault_proxy import (
 from tests.kit.roles import roles
 from tests.kit.servers import Server
 
-SIZE = 100_000
+SIZE = 40_000
 NAMES = ("a", "b/c", "b/d")
 
 
@@ -64,7 +64,7 @@ def versions(daemon: Daemon, name: str) -> list[int]:
     return [version.version for version in daemon.call(m.ListVersions(name)).versions]
 
 
-EVERY_THIRD = {
+FAULTS = {
     "the reply is lost after the store stored": lose_reply(),
     "an error after the store stored": answer(500, "InternalError", done=True),
     "the connection resets": reset(),
@@ -82,14 +82,14 @@ def every(count: int, fault: Fault) -> Plan:
     return lambda asked: fault if asked.method in ("PUT", "GET", "HEAD") and asked.number % count == 1 else None
 
 
-@pytest.mark.parametrize("fault", list(EVERY_THIRD))
+@pytest.mark.parametrize("fault", list(FAULTS))
 def test_through_every_fault_one_version_arrives_whole(
     tmp_path: Path, server: Server, proxy: FaultProxy, fault: str, request: pytest.FixtureRequest
 ) -> None:
     prefix = f"faults{abs(hash(request.node.name)) % 10**9}"
     data = tree(tmp_path / "data", 1)
     with at(tmp_path / "one", server, server.url("bucket", prefix, proxy.endpoint)) as one:
-        proxy.plan = every(3, EVERY_THIRD[fault])
+        proxy.plan = every(4, FAULTS[fault])
         (job,) = one.wait(one.put(data, name="model").job, timeout=100)
         assert job.state == "done", job
         one.get_done("model", tmp_path / "here")
