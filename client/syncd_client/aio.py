@@ -117,15 +117,9 @@ class Connection:
     async def _once(self, request: Request, on_event: OnEvent | None, patience: float) -> Any:
         channel = await self._take(patience)
         try:
-            reply = await channel.call(request, on_event)
-        except errors.Error:
-            self._give_back(channel)
-            raise
-        except BaseException:
-            channel.abort()
-            raise
-        self._give_back(channel)
-        return reply
+            return await channel.call(request, on_event)
+        finally:
+            self._give_back(channel)  # one whose call was abandoned is not usable, and aborted there
 
     async def _take(self, patience: float) -> _Channel:
         while self._idle:
@@ -136,15 +130,16 @@ class Connection:
         for _ in range(HELLO_TRIES):
             sock = await asyncio.to_thread(reach, self.socket, self.autostart, patience)
             channel = _Channel(*await asyncio.open_unix_connection(sock=sock))
+            welcome: Welcome | None = None
             try:
-                self._welcome = await channel.hello()
+                welcome = await channel.hello()
             except Lost:
-                channel.abort()
-            except BaseException:
-                channel.abort()
-                raise
-            else:
-                return channel
+                continue
+            finally:
+                if welcome is None:
+                    channel.abort()
+            self._welcome = welcome
+            return channel
         raise gone(self.socket)
 
     def _give_back(self, channel: _Channel) -> None:

@@ -66,6 +66,10 @@ class DaemonUnavailable(CommError, ConnectionError):
     code = wire_errors.UNREACHABLE
 
 
+class DaemonGone(DaemonUnavailable):
+    """The daemon went away in the middle of a call; what it had accepted goes on at its next start."""
+
+
 class ProtocolError(CommError):
     """The two sides do not understand each other: another protocol, or not a syncd daemon at all."""
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
-from syncd_client import errors, paths, rules, session
+from syncd_client import errors, missing, paths, rules, session
 from syncd_client.entry import ArtifactManifestEntry
 from syncd_client.errors import ArtifactFinalizedError, ArtifactNotLoggedError, InvalidInput
 from syncd_client.progress import Progress, say
@@ -24,6 +25,7 @@ PENDING = "PENDING"
 StrPath = str | os.PathLike[str]
 
 
+@missing.without("Artifact", missing.ARTIFACT)
 class ArtifactRecord:
     """An artifact without a way to wait.
 
@@ -352,10 +354,18 @@ def wait_for(job: str, timeout: float | None, label: str) -> Steps[messages.JobI
     if ended.state == "done":
         return ended
     info = ended.error or messages.ErrorInfo("failed", f"the job ended as {ended.state}")
+    info = replace(info, hint="; ".join(word for word in (info.hint, _what_stands(ended)) if word))
     cause = errors.from_info(info)
     if isinstance(cause, ValueError):
         raise cause
     raise errors.JobFailed(info.what, info.why, info.hint, code=info.code, retry=info.retry) from cause
+
+
+def _what_stands(job: messages.JobInfo) -> str:
+    """Return what a person who waited in vain can rely on, and do."""
+    if job.state == "failed" and job.kind == "upload":
+        return f"its files stay pinned: `syncctl jobs` shows the job, `syncctl cancel {job.job}` lets them go"
+    return f"job {job.job} goes on trying, nothing is lost" if job.state == "waiting" else ""
 
 
 def _absolute(path: StrPath) -> bytes:

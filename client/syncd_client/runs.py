@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, TypeVar
 
-from syncd_client import rules, session
+from syncd_client import missing, rules, session
 from syncd_client.artifact import Artifact
 from syncd_client.errors import InvalidInput, InvalidType, UsageError
 from syncd_client.progress import Progress, say
@@ -38,6 +38,7 @@ class Config(dict[str, Any]):
         self[name] = value
 
 
+@missing.without("Run", missing.RUN)
 class RunRecord:
     """A run without a way to wait: what it is, and its procedures."""
 

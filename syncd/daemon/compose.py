@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from syncd import __version__
+from syncd.budget import Budget
 from syncd.clock import Chance, Clock, SystemClock, random_hex, system_chance
 from syncd.daemon.create import new_repository
 from syncd.disk import Disk, disk_error
@@ -24,10 +25,10 @@ from syncd.lanes import Lane, new_lock
 from syncd.meter import Meter
 from syncd.model.names import ArtifactKey
 from syncd.pin.params import PinLanes, PinParams
-from syncd.pin.pins import Pins
+from syncd.pin.pins import Pins, open_pins
 from syncd.repo.remote import Remote
 from syncd.service import Service, ServiceParts
-from syncd.service.service import Facts
+from syncd.service.service import Identity
 from syncd.settings import Settings
 from syncd.store.base import Store
 from syncd.store.open import LimitParams, StoreParts, open_store, parse_remote
@@ -40,7 +41,6 @@ from syncd.watch.watcher import Watcher, WatchParams
 
 log = logging.getLogger("syncd")
 
-UPLOADS_AT_ONCE = 2
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
@@ -88,6 +88,7 @@ class _Ground:
     settings: Settings
     disk: Disk
     lanes: _Lanes
+    budget: Budget
     ledger: Ledger
     memory: JournalMemory
     node: str
@@ -109,7 +110,7 @@ async def compose(settings: Settings, stop: Callable[[], None], seams: Seams) ->
         stack.push_async_callback(pins.close)
         cutter = load(settings.pure)
         engine = Engine(
-            EngineParams(uploads=UPLOADS_AT_ONCE), ledger, _flows(ground, remote, pins, cutter), pins,
+            EngineParams(), ledger, _flows(ground, remote, pins, cutter), pins,
             _discarding(ground), bus, clock, rng, remote.say,
         )  # fmt: skip
         watcher = Watcher(
@@ -118,9 +119,10 @@ async def compose(settings: Settings, stop: Callable[[], None], seams: Seams) ->
         )  # fmt: skip
         service = Service(
             ServiceParts(
-                facts=_facts(ground, cutter), ledger=ledger, engine=engine, pins=pins, remote=remote, watcher=watcher,
-                bus=bus, meter=ground.meter, lane=lanes.files, clock=clock, rng=rng,
-                draft_ttl=settings.server.draft_ttl, stop=stop, memory=resident_bytes,
+                identity=_identity(ground, cutter), ledger=ledger, engine=engine, pins=pins, remote=remote,
+                watcher=watcher, bus=bus, meter=ground.meter, lane=lanes.files, clock=clock,
+                budget=ground.budget, rng=rng, draft_ttl=settings.server.draft_ttl, stop=stop,
+                memory=resident_bytes,
             )
         )  # fmt: skip
         await watcher.open()
@@ -137,7 +139,8 @@ async def _lay_ground(settings: Settings, seams: Seams, stack: AsyncExitStack) -
     ledger = seams.wrap_ledger(journal)
     memory = JournalMemory(ledger)
     node = await memory.note_fact("node", random_hex(rng, 8))
-    return _Ground(settings, seams.disk, lanes, ledger, memory, node, clock, rng, Meter(new_lock()))
+    budget = Budget(settings.memory_budget)
+    return _Ground(settings, seams.disk, lanes, budget, ledger, memory, node, clock, rng, Meter(new_lock()))
 
 
 async def _open_remote(ground: _Ground, wrap: Callable[[Store], Store] | None) -> Remote:
@@ -163,12 +166,10 @@ async def _open_remote(ground: _Ground, wrap: Callable[[Store], Store] | None) -
 
 async def _open_pins(ground: _Ground) -> Pins:
     settings = ground.settings
-    pins = Pins(
+    return await open_pins(
         _pin_params(settings), ground.disk, ground.ledger, ground.lanes.pins, ground.clock, ground.meter,
         settings.state_dir, _tell_lost, _boot_id(),
     )  # fmt: skip
-    await pins.open()
-    return pins
 
 
 def _flows(ground: _Ground, remote: Remote, pins: Pins, cutter: Cutter) -> Callable[[], Awaitable[Flows]]:
@@ -176,7 +177,6 @@ def _flows(ground: _Ground, remote: Remote, pins: Pins, cutter: Cutter) -> Calla
     params = UploadParams(
         pack_target=settings.upload.pack_target,
         sends=settings.upload.concurrency,
-        memory=settings.memory_budget // UPLOADS_AT_ONCE,
         compress=settings.upload.compression != "off",
     )
     built: list[Flows] = []
@@ -185,9 +185,11 @@ def _flows(ground: _Ground, remote: Remote, pins: Pins, cutter: Cutter) -> Calla
         repository = await remote.repository()
         if not built:
             uploads = Uploads(
-                repository, ground.ledger, pins, lanes.work, cutter, params, ground.clock, ground.node, ground.meter
-            )
-            built.append(Flows(uploads, Downloads(repository, ground.disk, lanes.files, settings.download.concurrency)))
+                repository, ground.ledger, pins, lanes.work, cutter, params, ground.budget, ground.clock, ground.node,
+                ground.meter,
+            )  # fmt: skip
+            downloads = Downloads(repository, ground.disk, lanes.files, ground.budget, settings.download.concurrency)
+            built.append(Flows(uploads, downloads))
         return built[0]
 
     return flows
@@ -229,12 +231,12 @@ def _pin_params(settings: Settings) -> PinParams:
     )
 
 
-def _facts(ground: _Ground, cutter: Cutter) -> Facts:
+def _identity(ground: _Ground, cutter: Cutter) -> Identity:
     settings = ground.settings
     slow = (
         "the chunker runs in pure Python (about 3.5 MB/s): no C extension; apt install gcc python3-dev, then reinstall",
     )
-    return Facts(
+    return Identity(
         version=__version__,
         pid=os.getpid(),
         node=ground.node,

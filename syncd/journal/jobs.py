@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from syncd.errors import Corrupt, NotFound
+from syncd.errors import Corrupt, InvalidInput, NotFound
 from syncd.jobs.states import ENDED, Kind, State
 from syncd.journal.core import Ledger
 
@@ -109,6 +109,8 @@ class JobRow(msgspec.Struct, frozen=True):
 _COLUMNS = "job, kind, state, resume, repo, draft, project, name, spec, result, error, attempt, created, updated"
 _OPEN = "state IN ({})".format(", ".join(f"'{state}'" for state in State if state not in ENDED))
 """Said positively: ended jobs are many, and only so the index on `state` passes them by."""
+_NAMED = 3
+"""How many of the jobs are named to somebody whose word could mean each of them."""
 _ORDER = "ORDER BY created DESC, job DESC"
 
 
@@ -138,6 +140,26 @@ class JobRows:
         if row is None:
             raise _no_job(job)
         return row
+
+    async def named(self, start: str) -> JobRow:
+        """Return the one job whose id is, or begins with, `start`.
+
+        Raises:
+            NotFound: there is none.
+            InvalidInput: several ids begin so; some of them are named.
+        """
+        found = await self._ledger.read(lambda db: _starting(db, start))
+        if not found:
+            raise _no_job(start)
+        if len(found) > 1 and found[0].job != start:
+            names = ", ".join(row.job for row in found[:_NAMED]) + (", ..." if len(found) > _NAMED else "")
+            raise InvalidInput(f"more than one job begins with {start}", names, "type more of its id")
+        return found[0]
+
+    async def failed_count(self) -> int:
+        """Return how many jobs failed and were not cancelled since."""
+        query = f"SELECT count(*) FROM jobs WHERE state = '{State.FAILED}'"
+        return await self._ledger.read(lambda db: int(db.execute(query).fetchone()[0]))
 
     async def of_draft(self, draft: str) -> JobRow | None:
         """Return the job that a draft became, None while it is a draft."""
@@ -235,6 +257,13 @@ def _page(db: sqlite3.Connection, open_only: bool, after: str, limit: int) -> li
     return _many(db, f"{where} AND (created, job) < (?, ?) {_ORDER} LIMIT ?", *cursor, limit)
 
 
+def _starting(db: sqlite3.Connection, start: str) -> list[JobRow]:
+    """Return some jobs whose ids begin so, the shortest first; no text, no job."""
+    if not start:
+        return []
+    return _many(db, "job >= ? AND substr(job, 1, ?) = ? ORDER BY job LIMIT ?", start, len(start), start, _NAMED + 1)
+
+
 def _one(db: sqlite3.Connection, where: str, *values: object) -> JobRow | None:
     rows = _many(db, where, *values)
     return rows[0] if rows else None
@@ -278,4 +307,4 @@ def _decode(data: bytes, shape: type[S]) -> S:
 
 
 def _no_job(job: str) -> NotFound:
-    return NotFound(f"there is no job {job}", "", "see `syncctl jobs`")
+    return NotFound(f"there is no job {job}", "it never was, or ended long ago and is forgotten", "see `syncctl jobs`")

@@ -34,7 +34,10 @@ class ReceiptView:
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """One job: its state and progress in bytes and files; `bytes_stored` is what was sent after dedup."""
+    """One job: its state and progress in bytes and files; `bytes_stored` went over the wire: sent, or fetched.
+
+    `next_try`: when a waiting job tries again, seconds since the epoch; 0 when it does not wait.
+    """
 
     job: str
     kind: str
@@ -56,6 +59,7 @@ class JobView:
     root: bytes = b""
     warnings: list[str] = field(default_factory=list)
     error: ErrorView | None = None
+    next_try: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,10 @@ class VersionView:
 
 @dataclass(frozen=True, slots=True)
 class ArtifactView:
-    """One artifact; `latest` is None while nothing is committed, `size` that of the latest version."""
+    """One artifact; `latest` is None while nothing is committed, `size` that of the latest version.
+
+    `error`: its log cannot be read or is damaged; then nothing else is known but the type.
+    """
 
     project: str
     name: str
@@ -91,6 +98,7 @@ class ArtifactView:
     latest: int | None = None
     size: int = 0
     updated: float = 0.0
+    error: ErrorView | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +153,10 @@ class WatchView:
 
 @dataclass(frozen=True, slots=True)
 class StatusView:
-    """The daemon at a glance; `remote_state` is "ok" or the words of the last failure."""
+    """The daemon at a glance; `remote_state` is "ok" or the words of the last failure; `jobs` counts open ones.
+
+    `next_try`: when the first of the waiting jobs tries again, seconds since the epoch; 0 when none waits.
+    """
 
     version: str
     pid: int
@@ -163,3 +174,5 @@ class StatusView:
     watches: int
     pins: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    failed: int = 0
+    next_try: float = 0.0

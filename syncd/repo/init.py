@@ -1,4 +1,4 @@
-"""Making a repository, and finding out first whether a remote can carry one."""
+"""Making a repository where there is none, and reading the record of one that is there."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from syncd.clock import Chance, Clock, random_hex
-from syncd.errors import Conflict, NotFound, RemoteRefused, SyncdError
+from syncd.errors import Conflict, NotFound, RemoteRefused, RemoteUnavailable, SyncdError
 from syncd.format.keys import probe_key
 from syncd.store.base import Store
 
@@ -114,15 +114,19 @@ async def _race(work: _Probe, racers: int, rounds: int) -> None:
     wrong: set[str] = set()
     for _ in range(rounds):
         key, bodies = work.fresh_key(), [work.bytes(32) for _ in range(racers)]
-        answers = await asyncio.gather(*(_wins(work.store, key, body) for body in bodies))
-        winners = [body for body, won in zip(bodies, answers, strict=True) if won]
+        answers = await asyncio.gather(*(work.store.create(key, body) for body in bodies), return_exceptions=True)
+        refusals = [_refusal(answer) for answer in answers]  # all have ended: no write goes on behind an error
+        busy = [refusal for refusal in refusals if isinstance(refusal, RemoteUnavailable)]
+        if len(busy) == racers:
+            raise busy[0]
+        winners = [body for body, refusal in zip(bodies, refusals, strict=True) if refusal is None]
         if len(winners) > 1:
             wrong.add(f"{len(winners)} of {racers} writers that raced for one key were told they won")
             continue  # what is stored now may not even be readable
         stored = await work.store.get(key)
         if stored not in (winners or bodies):
             wrong.add("the stored bytes are not the winner's")
-        if await _wins(work.store, key, work.bytes(32)) or await work.store.get(key) != stored:
+        if await _again(work.store, key, work.bytes(32)) or await work.store.get(key) != stored:
             wrong.add("a create of a key that exists was not refused")
     for text in sorted(wrong):
         work.tell("create", "bad", text)
@@ -209,14 +213,20 @@ async def _quietly_delete(store: Store, key: str) -> None:
         return
 
 
-async def _wins(store: Store, key: str, body: bytes) -> bool:
-    """Whether a create was told it won. A fault that passes is no such answer."""
+def _refusal(answer: BaseException | None) -> SyncdError | None:
+    """Return why a writer was not told that it won, None when it was; an error that explains nothing is raised.
+
+    A store that is busy with one key may turn some away.
+    """
+    if answer is None or isinstance(answer, (Conflict, RemoteUnavailable)):
+        return answer
+    raise answer
+
+
+async def _again(store: Store, key: str, body: bytes) -> bool:
+    """Whether a create of a key that exists was told that it won."""
     try:
         await store.create(key, body)
-    except Conflict:
-        return False
-    except SyncdError as error:
-        if not error.retry:
-            raise
+    except (Conflict, RemoteUnavailable):
         return False
     return True

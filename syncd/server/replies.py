@@ -93,23 +93,23 @@ class Replies:
         return kind in self._table
 
     def _key(self, project: str, name: str) -> ArtifactKey:
-        return ArtifactKey(project or self._service.facts.project, name)
+        return ArtifactKey(project or self._service.identity.project, name)
 
     def _run(self, run: m.RunInfo | None) -> RunFacts | None:
         if run is None:
             return None
         return RunFacts(
-            id=run.id, project=run.project or self._service.facts.project, name=run.name, job_type=run.job_type,
+            id=run.id, project=run.project or self._service.identity.project, name=run.name, job_type=run.job_type,
             group=run.group, host=run.host, user=run.user, started=run.started,
         )  # fmt: skip
 
     async def _welcome(self, request: m.Hello | m.Ping, _: Tell) -> m.Message:
-        facts = self._service.facts
+        identity = self._service.identity
         if not await self._service.alive():
             raise SyncdError("the journal does not answer", "its disk may hang", "see the daemon's log")
         return m.Welcome(
-            protocol=m.PROTOCOL, version=facts.version, features=[], pid=facts.pid, node=facts.node,
-            project=facts.project, remote=self._service.remote_url, staging=facts.staging,
+            protocol=m.PROTOCOL, version=identity.version, features=[], pid=identity.pid, node=identity.node,
+            project=identity.project, remote=self._service.remote_url, staging=identity.staging,
         )  # fmt: skip
 
     async def _add_file(self, r: m.AddFile, _: Tell) -> m.Message:
@@ -131,7 +131,7 @@ class Replies:
     async def _log(self, r: m.Log, _: Tell) -> m.Message:
         row = await self._service.drafts.log(
             r.draft, self._key(r.project, r.name), r.type, description=r.description, metadata=r.metadata,
-            aliases=r.aliases, tags=r.tags, run=self._run(r.run), empty=r.empty,
+            aliases=r.aliases, tags=r.tags, run=self._run(r.run), empty=r.empty, check_type=True,
         )  # fmt: skip
         return to_wire(m.JobInfo, self._service.jobs.view(row))
 
@@ -143,7 +143,7 @@ class Replies:
         return m.JobPage([to_wire(m.JobInfo, view) for view in page], after)
 
     async def _wait(self, r: m.Wait, tell: Tell) -> m.Message:
-        jobs = r.jobs or await self._service.jobs.open_ids()
+        jobs = await self._service.jobs.full_ids(r.jobs) if r.jobs else await self._service.jobs.open_ids()
         views = await self._service.telling(jobs, _teller(tell), self._service.jobs.wait(jobs, r.timeout))
         return m.Waited([to_wire(m.JobInfo, view) for view in views])
 
@@ -183,7 +183,8 @@ class Replies:
         return to_wire(m.VerifyReport, report)
 
     async def _remove(self, r: m.Remove, _: Tell) -> m.Message:
-        return to_wire(m.VersionInfo, await self._service.history.remove(self._key(r.project, r.name), r.ref))
+        key = self._key(r.project, r.name)
+        return to_wire(m.VersionInfo, await self._service.history.remove(key, r.ref, r.delete_aliases))
 
     async def _restore(self, r: m.Restore, _: Tell) -> m.Message:
         return to_wire(m.VersionInfo, await self._service.history.restore(self._key(r.project, r.name), r.ref))
@@ -192,8 +193,9 @@ class Replies:
         return to_wire(m.StatusInfo, await self._service.status())
 
     async def _add_watch(self, r: m.AddWatch, _: Tell) -> m.Message:
+        await self._service.drafts.check_type(self._key(r.project, r.name), r.type)
         view = await self._service.watcher.add(
-            r.directory, r.name, r.type, r.project or self._service.facts.project, r.settle, r.done_marker
+            r.directory, r.name, r.type, r.project or self._service.identity.project, r.settle, r.done_marker
         )
         return to_wire(m.WatchInfo, view)
 

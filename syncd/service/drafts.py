@@ -10,12 +10,14 @@ from collections.abc import Callable
 
 from syncd.clock import Clock
 from syncd.engine import Engine
-from syncd.errors import InvalidInput, NotFound, SyncdError
+from syncd.errors import Conflict, InvalidInput, NotFound, SyncdError
 from syncd.events import Bus, JobChanged
 from syncd.format.keys import artifact_log
+from syncd.format.log import Create, decode_entry
 from syncd.jobs.states import Kind, State
 from syncd.journal.core import Ledger
 from syncd.journal.jobs import DownloadSpec, JobRow, JobRows, RunFacts, UploadSpec
+from syncd.journal.memory import JournalMemory
 from syncd.journal.runs import inputs
 from syncd.model import names
 from syncd.model.views import ReceiptView, VersionView
@@ -46,6 +48,7 @@ class DraftVerbs:
     ) -> None:  # fmt: skip
         self._ledger = ledger
         self._rows = JobRows(ledger)
+        self._memory = JournalMemory(ledger)
         self._engine = engine
         self._pins = pins
         self._bus = bus
@@ -63,10 +66,8 @@ class DraftVerbs:
     ) -> ReceiptView:
         """Pin one file; see Pins.add_file."""
         await self._open_draft(draft)
-        _check_absolute(path)
-        names.check_entry_path(name)
         return await self._pins.add_file(
-            draft, path, name, dev=dev, ino=ino, size=size, policy=_policy(policy), overwrite=overwrite
+            draft, path, name, dev=dev, ino=ino, size=size, policy=policy, overwrite=overwrite
         )
 
     async def add_dir(
@@ -74,10 +75,7 @@ class DraftVerbs:
     ) -> ReceiptView:
         """Pin everything below a directory; see Pins.add_dir."""
         await self._open_draft(draft)
-        _check_absolute(path)
-        if prefix:
-            names.check_entry_path(prefix)
-        return await self._pins.add_dir(draft, path, prefix, dev=dev, ino=ino, policy=_policy(policy), merge=merge)
+        return await self._pins.add_dir(draft, path, prefix, dev=dev, ino=ino, policy=policy, merge=merge)
 
     async def drop(self, draft: str) -> None:
         """Forget a draft and its pins; one that was logged, or never was, stays as it is."""
@@ -86,15 +84,18 @@ class DraftVerbs:
 
     async def log(
         self, draft: str, key: names.ArtifactKey, type_: str, *, description: str, metadata: dict[str, object],
-        aliases: list[str], tags: list[str], run: RunFacts | None, empty: bool,
+        aliases: list[str], tags: list[str], run: RunFacts | None, empty: bool, check_type: bool = False,
     ) -> JobRow:  # fmt: skip
         """Promise to upload a draft: durable on return. Repeating it for the same draft returns the same job.
 
         Args:
             empty: the caller added nothing on purpose; otherwise a draft that is not there is an error.
+            check_type: somebody waits who can act, so that another type than this node knows is refused now; otherwise
+                the job fails, keeps its pins and is seen.
 
         Raises:
             InvalidInput: a word that may not be used, or more than a log entry holds.
+            Conflict: as `check_type` says.
             NotFound: the draft was dropped meanwhile.
         """
         before = await self._rows.of_draft(_draft_id(draft))
@@ -105,6 +106,8 @@ class DraftVerbs:
         artifact_log(key)  # a project that no key can hold is refused now, not when everything has been sent
         names.check_type(type_)
         names.check_metadata(metadata)
+        if check_type:
+            await self.check_type(key, type_)
         given = tuple(dict.fromkeys(names.check_alias(alias) for alias in aliases))
         if empty:
             await self._pins.begin(draft)
@@ -123,7 +126,7 @@ class DraftVerbs:
 
     async def get(self, version: VersionView, ref: str, root: bytes) -> JobRow:
         """Promise to restore a version below a directory."""
-        _check_absolute(root)
+        names.check_absolute(root)
         root = os.path.realpath(root)  # one directory, one name: downloads into it take turns
         txn = self._transaction()
         now = self._clock.now()
@@ -165,6 +168,24 @@ class DraftVerbs:
                     self._dropped.append(draft)  # before the deed: what is added meanwhile must not begin it anew
                     await self._let_drop(draft)
 
+    async def check_type(self, key: names.ArtifactKey, type_: str) -> None:
+        """Raise Conflict where what this node has read of the artifact's log says another type.
+
+        The remote is not asked, for the caller waits: what this node has not read yet the upload finds out.
+        """
+        repo = await self._memory.fact(f"repository {self._remote}")
+        first = await self._memory.first_seen(repo, artifact_log(key)) if repo else None
+        try:
+            entry = decode_entry(first) if first else None
+        except SyncdError:  # what the journal holds of it is damaged: the log itself will tell
+            return
+        if isinstance(entry, Create) and entry.type != type_:
+            raise Conflict(
+                f"Artifact {key} already exists with type '{entry.type}'; cannot create another with type '{type_}'",
+                "a name has one type for ever",
+                f"log it with type '{entry.type}' or under another name",
+            )
+
     async def _promise(self, row: JobRow) -> JobRow:
         """Journal a job and have it run, to the end though the caller goes away: no job is in the journal alone."""
         return await asyncio.shield(self._promises.start(self._accept(row)))
@@ -205,14 +226,3 @@ def _draft_id(draft: str) -> str:
     if not draft or len(draft) > 64 or not draft.isalnum() or not draft.isascii():
         raise InvalidInput(f"invalid draft id: {draft[:80]!r}", "it is 1 to 64 letters and digits, best random")
     return draft
-
-
-def _policy(policy: str) -> str:
-    if policy not in ("mutable", "immutable"):
-        raise InvalidInput(f"invalid policy: {policy!r}", 'it is "mutable" or "immutable"')
-    return policy
-
-
-def _check_absolute(path: bytes) -> None:
-    if not path.startswith(b"/") or b"\x00" in path:
-        raise InvalidInput(f"not an absolute path: {names.printable(path)!r}", "the daemon has its own directory")

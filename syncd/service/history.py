@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
+from syncd.budget import Budget
 from syncd.clock import Clock
 from syncd.download.verify import verify_directory, verify_remote
-from syncd.errors import Conflict, InvalidInput, NotFound, SyncdError
+from syncd.errors import Conflict, Corrupt, InvalidInput, NotFound, RemoteRefused, SyncdError, root_cause
 from syncd.format.keys import use_key
 from syncd.format.log import Delete, LogEntry, Undelete
 from syncd.format.manifest import DIRECTORY, FILE, REFERENCE, SYMLINK
 from syncd.lanes import Lane
-from syncd.model.names import ArtifactKey, version_number
-from syncd.model.views import ArtifactView, FileView, VerifyView, VersionView
+from syncd.model.names import LATEST, ArtifactKey, version_number
+from syncd.model.views import ArtifactView, ErrorView, FileView, VerifyView, VersionView
 from syncd.repo.history import History, Version
-from syncd.repo.repository import Repository
+from syncd.repo.repository import Registered, Repository
 
 _TYPES = {FILE: "file", SYMLINK: "symlink", DIRECTORY: "dir", REFERENCE: "reference"}
 _PAGE_LIMIT = 1000
+_LOGS_AT_ONCE = 16
 _PAGE_BYTES = 256 << 10  # of names: a page must fit into a frame of the socket
 
 
@@ -27,16 +30,18 @@ class HistoryVerbs:
     Args:
         repository: opens the repository; raises while the remote is away.
         lane: for comparing directories.
+        budget: bounds what is read of the remote at once.
         node: this node's id, told in entries.
         transaction: makes a fresh transaction id.
     """
 
     def __init__(
-        self, repository: Callable[[], Awaitable[Repository]], lane: Lane, clock: Clock, node: str,
-        transaction: Callable[[], str],
+        self, repository: Callable[[], Awaitable[Repository]], lane: Lane, budget: Budget, clock: Clock,
+        node: str, transaction: Callable[[], str],
     ) -> None:  # fmt: skip
         self._repository = repository
         self._lane = lane
+        self._budget = budget
         self._clock = clock
         self._node = node
         self._transaction = transaction
@@ -58,16 +63,14 @@ class HistoryVerbs:
         return []
 
     async def artifacts(self, project: str, after: str, limit: int) -> tuple[list[ArtifactView], str]:
-        """Return a page of artifacts behind the one called "project/name", and where the next page begins."""
+        """Return a page of artifacts behind the one called "project/name", and where the next page begins.
+
+        One whose log is damaged or may not be read is there with its error. Raises RemoteUnavailable.
+        """
         repository = await self._repository()
         listed = [item for item in await repository.artifacts(project) if str(item.key) > after]
         size = max(1, min(limit, _PAGE_LIMIT))
-        page = []
-        for item in listed[:size]:
-            try:
-                page.append(_artifact(await repository.history(item.key)))
-            except NotFound:
-                continue  # its first writer died between the registry and slot 0
+        page = await _looked_at(repository, listed[:size])
         return page, str(listed[size - 1].key) if len(listed) > size else ""
 
     async def versions(self, key: ArtifactKey, deleted: bool, after: str, limit: int) -> tuple[list[VersionView], str]:
@@ -104,12 +107,17 @@ class HistoryVerbs:
         if root:
             problems = await verify_directory(repository, self._lane, version, root)
         else:
-            problems = [*await repository.reread(key), *await verify_remote(repository, version)]
+            problems = [*await repository.reread(key), *await verify_remote(repository, self._budget, version)]
         return VerifyView(view(history, version), version.files, version.size, problems)
 
-    async def remove(self, key: ArtifactKey, ref: str) -> VersionView:
-        """Mark a version deleted; its aliases go with it. NotFound."""
-        return await self._set_deleted(key, ref, True)
+    async def remove(self, key: ArtifactKey, ref: str, delete_aliases: bool) -> VersionView:
+        """Mark a version deleted; its aliases go with it.
+
+        Raises:
+            NotFound: there is no such version.
+            Conflict: it has aliases, and `delete_aliases` does not say that they may go. `latest` is none.
+        """
+        return await self._set_deleted(key, ref, True, delete_aliases)
 
     async def restore(self, key: ArtifactKey, ref: str) -> VersionView:
         """Take a deletion back; `ref` must be a version number. NotFound, InvalidInput."""
@@ -119,21 +127,34 @@ class HistoryVerbs:
             )
         return await self._set_deleted(key, ref, False)
 
-    async def _set_deleted(self, key: ArtifactKey, ref: str, deleted: bool) -> VersionView:
+    async def _set_deleted(self, key: ArtifactKey, ref: str, deleted: bool, aliased_too: bool = True) -> VersionView:
         repository = await self._repository()
         number = (await repository.history(key)).resolve(ref, deleted_too=True).number
         txn = self._transaction()
 
         def build(_: object, prev: bytes) -> LogEntry | None:
-            version = repository.replay(key).resolve(f"v{number}", deleted_too=True)
+            history = repository.replay(key)
+            version = history.resolve(f"v{number}", deleted_too=True)
             if version.deleted == deleted:
                 return None
+            if not aliased_too:
+                _must_have_no_alias(history, number)  # here: whoever gives it one meanwhile takes our slot
             kind = Delete if deleted else Undelete
             return kind(txn=txn, prev=prev, node=self._node, at=self._clock.now(), version=number)
 
         await repository.artifact_log(key).append(txn, build)
         history = repository.replay(key)
         return view(history, history.versions[number])
+
+
+def _must_have_no_alias(history: History, number: int) -> None:
+    aliases = [alias for alias in history.aliases_of(number) if alias != LATEST]
+    if aliases:
+        raise Conflict(
+            f"{history.key}:v{number} has the {'aliases' if len(aliases) > 1 else 'alias'} {', '.join(aliases)}",
+            "they would be deleted with the version",
+            f"syncctl rm --force {history.key}:v{number}",
+        )
 
 
 def view(history: History, version: Version) -> VersionView:
@@ -155,6 +176,28 @@ def view(history: History, version: Version) -> VersionView:
         run=version.run,
         node=version.node,
     )
+
+
+async def _looked_at(repository: Repository, items: list[Registered]) -> list[ArtifactView]:
+    """Read many logs, some at once: over a slow line a thousand answers in a row would take minutes. Order is kept."""
+    turns = asyncio.Semaphore(_LOGS_AT_ONCE)
+
+    async def look(item: Registered) -> ArtifactView | None:
+        async with turns:
+            try:
+                return _artifact(await repository.history(item.key))
+            except NotFound:
+                return None  # its first writer died between the registry and slot 0
+            except (Corrupt, RemoteRefused) as error:  # of this log alone: the others are told all the same
+                problem = ErrorView(error.code, error.what, error.why, error.hint, error.retry)
+                return ArtifactView(item.key.project, item.key.name, item.type, error=problem)
+
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            looks = [tasks.create_task(look(item)) for item in items]
+    except BaseExceptionGroup as group:
+        raise root_cause(group) from group
+    return [view for one in looks if (view := one.result()) is not None]
 
 
 def _artifact(history: History) -> ArtifactView:

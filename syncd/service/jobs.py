@@ -31,8 +31,8 @@ class JobVerbs:
         self._bus = bus
 
     async def show(self, job: str) -> JobView:
-        """Return one job; NotFound."""
-        return self.view(await self._rows.get(job))
+        """Return one job, named by its id or a beginning of it; NotFound, InvalidInput where several begin so."""
+        return self.view(await self._rows.named(job))
 
     async def page(self, open_only: bool, after: str, limit: int) -> tuple[list[JobView], str]:
         """Return a page of jobs, newest first, behind the job `after`, and where the next page begins."""
@@ -41,8 +41,12 @@ class JobVerbs:
         return [self.view(row) for row in rows[:size]], rows[size - 1].job if len(rows) > size else ""
 
     async def cancel(self, job: str) -> JobView:
-        """Stop a job and let go what it holds; NotFound, Conflict."""
-        return self.view(await self._engine.cancel(job))
+        """Stop a job, named as in `show`, and let go what it holds; NotFound, InvalidInput, Conflict."""
+        return self.view(await self._engine.cancel((await self._rows.named(job)).job))
+
+    async def full_ids(self, jobs: list[str]) -> list[str]:
+        """Return the ids of jobs named as in `show`, each once; NotFound, InvalidInput."""
+        return list(dict.fromkeys([(await self._rows.named(job)).job for job in jobs]))
 
     async def open_ids(self) -> list[str]:
         """Return the ids of all jobs that have not ended, oldest first."""
@@ -98,6 +102,7 @@ class JobVerbs:
             root=spec.root if isinstance(spec, DownloadSpec) else b"",
             warnings=list(result.warnings) if result else [],
             error=error_view(row.error) if row.error and row.state is not State.DONE else None,
+            next_try=self._engine.next_try(row.job),
         )
 
 

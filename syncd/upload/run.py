@@ -1,6 +1,7 @@
 """One upload as a whole: the stages joined with bounded queues, then the manifest, then the row `prepared`.
 
-Memory: a cut waits for budget before it reads, the queue of cuts is short, and a full pack waits for a free send.
+Memory: a cut waits for budget before it reads, the line of cuts is short, and a full pack waits for a free send. Where
+others wait for the bytes of the open pack, it is sealed before it is full (see syncd.budget).
 Every failure ends the whole flow (one task group); what packs were stored by then is in the journal.
 """
 
@@ -9,7 +10,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from enum import Enum
 
+from syncd.budget import Account, Budget
 from syncd.clock import Clock
 from syncd.errors import NotFound, RemoteUnavailable, SourceLost, SyncdError, root_cause
 from syncd.format.builder import Located, ManifestBuilder
@@ -32,6 +35,7 @@ from syncd.journal.packs import (
     prepared,
     progress,
     record_prepared,
+    sent_bytes,
     stored_bytes,
 )  # fmt: skip
 from syncd.journal.pins import FileRow
@@ -40,7 +44,6 @@ from syncd.meter import Meter
 from syncd.model.names import ArtifactKey
 from syncd.pin.pins import Pins
 from syncd.repo.repository import Repository
-from syncd.upload.budget import Budget
 from syncd.upload.commit import CommitStage
 from syncd.upload.cut import CutStage
 from syncd.upload.pack import PackStage, Prepared
@@ -54,6 +57,29 @@ _FOREIGN_PACKS = 4096
 _TYPES = {"file": FILE, "symlink": SYMLINK, "dir": DIRECTORY}
 
 
+class _Mark(Enum):
+    WAKE = "something else than a cut is to be looked at"
+    END = "no cut comes any more"
+
+
+class _Line:
+    """Cuts on their way from the reader to the packer, in order, a few at most."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[Awaitable[Prepared] | _Mark] = asyncio.Queue(_CUTS_AHEAD)
+
+    async def put(self, item: Awaitable[Prepared] | _Mark) -> None:
+        await self._queue.put(item)
+
+    async def next(self) -> Awaitable[Prepared] | _Mark:
+        return await self._queue.get()
+
+    def wake(self) -> None:
+        """Let `next` return soon: behind what is in the line, which moves on by itself."""
+        if not self._queue.full():
+            self._queue.put_nowait(_Mark.WAKE)
+
+
 class Uploads:
     """Runs uploads. Stateless between them: what must survive is in the journal.
 
@@ -63,14 +89,15 @@ class Uploads:
         pins: where the promised bytes are.
         lane: threads for reading, hashing and compressing.
         cutter: the chunker implementation at hand.
-        params: sizes and limits of one upload.
+        params: sizes of one upload.
+        budget: bounds what all flows hold.
         clock, node: for the log entry.
         meter: counts dedup_bytes, commit_conflicts; holds last_commit.
     """
 
     def __init__(
         self, repository: Repository, ledger: Ledger, pins: Pins, lane: Lane, cutter: Cutter, params: UploadParams,
-        clock: Clock, node: str, meter: Meter | None = None,
+        budget: Budget, clock: Clock, node: str, meter: Meter | None = None,
     ) -> None:  # fmt: skip
         self._repository = repository
         self._ledger = ledger
@@ -78,6 +105,7 @@ class Uploads:
         self._lane = lane
         self._chunking = Chunking(cutter, repository.record.chunker)
         self._params = params
+        self._budget = budget
         self._commit = CommitStage(repository, clock, node)
         self._clock = clock
         self._meter = meter
@@ -102,8 +130,9 @@ class Uploads:
             return []
         warnings = await self._learn_newest(key)
         try:
-            async with asyncio.TaskGroup() as tasks:
-                await self._store_all(job, spec, meter, tasks)
+            with self._budget.account() as account:  # outside the group: it closes when no task holds anything
+                async with asyncio.TaskGroup() as tasks:
+                    await self._store_all(job, spec, meter, tasks, account)
         except BaseExceptionGroup as group:
             raise root_cause(group) from group
         return warnings
@@ -114,21 +143,22 @@ class Uploads:
         ready = await prepared(self._ledger, job.job)
         result = await self._commit.commit(job, spec, ready, await stored_bytes(self._ledger, job.job))
         if self._meter is not None:
-            self._count(self._meter, spec, result)
+            self._count(self._meter, spec.bytes - await sent_bytes(self._ledger, job.job))
         return result
 
-    def _count(self, meter: Meter, spec: UploadSpec, result: JobResult) -> None:
-        meter.add("dedup_bytes", max(0, spec.bytes - result.bytes_stored))
+    def _count(self, meter: Meter, spared: int) -> None:
+        meter.add("dedup_bytes", max(0, spared))  # below zero: nothing was known, and the manifest's pages came on top
         meter.set("last_commit", self._clock.now())
         conflicts = self._repository.conflicts()
         meter.add("commit_conflicts", conflicts - self._conflicts)
         self._conflicts = conflicts
 
-    async def _store_all(self, job: JobRow, spec: UploadSpec, meter: Progress, tasks: asyncio.TaskGroup) -> None:
+    async def _store_all(
+        self, job: JobRow, spec: UploadSpec, meter: Progress, tasks: asyncio.TaskGroup, account: Account
+    ) -> None:
         draft = job.draft or ""
         params = self._params
         repo_id = self._repository.id
-        budget = Budget(params.memory)
         nonce = hash_bytes(b"syncd pack nonce", spec.txn.encode())[:16]
         packer = PackStage(
             self._ledger,
@@ -136,7 +166,7 @@ class Uploads:
             self._lane,
             params,
             nonce,
-            budget,
+            account,
             self._missing,
             lambda pack: sender.send(pack),  # noqa: PLW0108  the sender is made below, for it needs the packer
             meter,
@@ -150,12 +180,16 @@ class Uploads:
         async def prefix(name: bytes) -> list[ChunkRow]:
             return await progress(self._ledger, repo_id, draft, name) if resumed else []
 
-        cutter = CutStage(self._pins.reader, prefix, self._chunking, self._lane, budget, params.window)
-        queue: asyncio.Queue[Awaitable[Prepared] | None] = asyncio.Queue(_CUTS_AHEAD)
-        reading = tasks.create_task(self._read(draft, cutter, packer, queue, tasks))
+        cutter = CutStage(self._pins.reader, prefix, self._chunking, self._lane, account, params.window)
+        line = _Line()
+        account.on_press = line.wake
+        reading = tasks.create_task(self._read(draft, cutter, packer, line, tasks))
         done: list[Done] = []
-        while (coming := await queue.get()) is not None:
-            done.extend(await packer.add(await coming))
+        while (coming := await line.next()) is not _Mark.END:
+            if coming is not _Mark.WAKE:
+                done.extend(await packer.add(await coming))
+            if account.pressed:
+                await packer.flush()
         await reading
         _check_complete(spec, done)
         await packer.flush()
@@ -165,17 +199,16 @@ class Uploads:
         await record_prepared(self._ledger, job.job, ready)
 
     async def _read(
-        self, draft: str, cutter: CutStage, packer: PackStage, queue: asyncio.Queue[Awaitable[Prepared] | None],
-        tasks: asyncio.TaskGroup,
-    ) -> None:  # fmt: skip
+        self, draft: str, cutter: CutStage, packer: PackStage, line: _Line, tasks: asyncio.TaskGroup
+    ) -> None:
         async def page(after: bytes, limit: int) -> list[FileRow]:
             return await self._pins.entries(draft, after, limit)
 
         async for group in scan(page, self._params.window):
             async with aclosing(cutter.cuts(group, tasks)) as cuts:
                 async for cut in cuts:
-                    await queue.put(tasks.create_task(packer.prepare(cut)))
-        await queue.put(None)
+                    await line.put(tasks.create_task(packer.prepare(cut)))
+        await line.put(_Mark.END)
 
     async def _store_manifest(self, job: JobRow, spec: UploadSpec, packer: PackStage, done: list[Done]) -> PreparedRow:
         builder = ManifestBuilder(self._repository.record.pages)

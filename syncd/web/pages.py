@@ -78,6 +78,7 @@ def _header(status: StatusView, now: float) -> str:
         ("To upload", size(status.queue_bytes)),
         ("Spool", size(status.spool_bytes)),
         ("Memory", f"{size(status.memory_bytes)} <small>budget {size(status.memory_budget)}</small>"),
+        ("Failed jobs", f'<b class="bad">{status.failed}</b>' if status.failed else "none"),
         ("Watched", _count(status.watches, "directory", "directories")),
         ("Started", ago(status.started, now)),
     )
@@ -91,7 +92,7 @@ def _warnings(status: StatusView) -> str:
 
 
 def _jobs(jobs: Sequence[JobView], now: float) -> str:
-    head = ("State", "Artifact", "Progress", "Sent", "Files", "Changed")
+    head = ("State", "Artifact", "Progress", "Transferred", "Files", "Changed")
     return _table("Jobs", head, [_job(job, now) for job in jobs], "No jobs yet. Log an artifact and it appears here.")
 
 
@@ -103,11 +104,13 @@ def _job(job: JobView, now: float) -> str:
         f'<span class="state {text(job.state)}">{text(job.state)}</span>',
         f"{name}<br>{detail}",
         _progress(job),
-        size(job.bytes_stored),
+        f"{size(job.bytes_stored)} {'fetched' if job.kind == 'download' else 'sent'}",
         f"{job.files_done} of {job.files_total}",
         ago(job.updated, now),
     )
     notes = [f'<p class="warning">{text(warning)}</p>' for warning in job.warnings]
+    if job.next_try:
+        notes.append(f'<p class="warning">Next try in {max(0, round(job.next_try - now))} s.</p>')
     if job.error is not None:
         notes.append(_error(job.error))
     return row + (f'<tr class="notes"><td colspan="6">{"".join(notes)}</td></tr>' if notes else "")
@@ -130,7 +133,7 @@ def _artifacts(artifacts: Sequence[ArtifactView], problem: ErrorView | None, now
             f"v{each.latest}" if each.latest is not None else "none yet",
             str(each.versions),
             size(each.size),
-            ago(each.updated, now) if each.updated else "",
+            ago(each.updated, now) if each.updated else text(each.error.what) if each.error else "",
         )
         for each in artifacts
     ]

@@ -234,10 +234,10 @@ def fault_proxy(upstream: int, tls: ssl.SSLContext | None = None) -> Iterator[Fa
         task = loop.create_task(proxy.serve(ready.set))
         with suppress(asyncio.CancelledError):
             loop.run_until_complete(task)
-        left = asyncio.all_tasks(loop)
-        for one in left:
-            one.cancel()
-        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        while left := asyncio.all_tasks(loop):  # a connection accepted last makes one more
+            for one in left:
+                one.cancel()
+            loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
         loop.close()
 
     thread = threading.Thread(target=work, name="fault-proxy", daemon=True)

@@ -22,6 +22,7 @@ from syncd_client.wire.messages import (
     ListJobs,
     ListVersions,
     Show,
+    ShowJob,
     Status,
     StatusInfo,
     Verify,
@@ -66,10 +67,11 @@ def _artifacts(console: Console, project: str) -> int:
             str(one.versions),
             size(one.size),
             age(one.updated, now),
+            one.error.what if one.error else "",
         ]
         for one in artifacts
     ]
-    console.answer(render.table(["ARTIFACT", "TYPE", ">LATEST", ">VERSIONS", ">SIZE", ">AGE"], rows))
+    console.answer(render.table(["ARTIFACT", "TYPE", ">LATEST", ">VERSIONS", ">SIZE", ">AGE", ""], rows))
     if not artifacts:
         console.warn(f"nothing is stored in project {project}" if project else "nothing is stored yet")
     console.give({"artifacts": artifacts})
@@ -136,13 +138,8 @@ def verify(args: Namespace, console: Console) -> int:
 
 
 def jobs(args: Namespace, console: Console) -> int:
-    """List jobs, the newest first."""
-    found: list[JobInfo] = []
-    for page in console.pages(ListJobs(args.open, limit=min(args.limit, 200))):
-        found += page.jobs
-        if len(found) >= args.limit:
-            break
-    found = found[: args.limit]
+    """List jobs, the newest first, or those named."""
+    found = [console.call(ShowJob(job)) for job in args.jobs] if args.jobs else _newest(args, console)
     now = time.time()
     rows = [
         [
@@ -153,7 +150,7 @@ def jobs(args: Namespace, console: Console) -> int:
             f"{job.bytes_done * 100 // job.bytes_total}%" if job.bytes_total else "-",
             size(job.bytes_total),
             age(job.created, now),
-            job.error.what if job.error else "",
+            ", ".join(filter(None, (_until(job.next_try, now), job.error.what if job.error else ""))),
         ]
         for job in found
     ]
@@ -164,6 +161,15 @@ def jobs(args: Namespace, console: Console) -> int:
     return errors.OK
 
 
+def _newest(args: Namespace, console: Console) -> list[JobInfo]:
+    found: list[JobInfo] = []
+    for page in console.pages(ListJobs(args.open, limit=min(args.limit, 200))):
+        found += page.jobs
+        if len(found) >= args.limit:
+            break
+    return found[: args.limit]
+
+
 def status(args: Namespace, console: Console) -> int:
     """Show the daemon at a glance."""
     info: StatusInfo = console.call(Status())
@@ -172,6 +178,8 @@ def status(args: Namespace, console: Console) -> int:
         ("node", info.node),
         ("remote", f"{info.remote} ({info.remote_state})"),
         ("jobs", _counts(info.jobs) or "none open"),
+        ("waiting", _until(info.next_try, time.time())),
+        ("failed", f"{info.failed}: `syncctl jobs` says why, `syncctl cancel JOB` ends it" if info.failed else ""),
         ("queue", size(info.queue_bytes)),
         ("pins", f"{_counts(info.pins) or 'none'}; spool {size(info.spool_bytes)}"),
         ("memory", f"{size(info.memory_bytes)} of {size(info.memory_budget)}"),
@@ -187,6 +195,10 @@ def status(args: Namespace, console: Console) -> int:
 
 def _counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{count} {word}" for word, count in sorted(counts.items()) if count)
+
+
+def _until(moment: float, now: float) -> str:
+    return f"next try in {max(0, round(moment - now))} s" if moment else ""
 
 
 def _moment(seconds: float) -> str:

@@ -46,6 +46,9 @@ class UsageError(Exception):
 ALIAS = "a name that moves to this version, such as best; may be repeated (latest always moves)"
 
 
+JOB = "a job's id, as put and jobs print it, or as many first letters as make it one job's"
+
+
 class Parser(argparse.ArgumentParser):
     """argparse that raises instead of ending the process."""
 
@@ -186,19 +189,21 @@ def _change(verbs: Any) -> None:
         "before it is that now.",
     )
     remove.add_argument("reference", metavar="[PROJECT/]NAME:V", help="the version, v3, or an alias of it")
+    remove.add_argument("--force", action="store_true", help="also when it has aliases: they go with it")
     restore = _verb(verbs, "restore", "change:restore", "take a deletion back")
     restore.add_argument("reference", metavar="[PROJECT/]NAME:V", help="the version, v3")
 
 
 def _jobs(verbs: Any) -> None:
     jobs = _verb(verbs, "jobs", "look:jobs", "list jobs, the newest first")
+    jobs.add_argument("jobs", nargs="*", metavar="JOB", help=f"only these: {JOB}")
     jobs.add_argument("--open", action="store_true", help="only those that have not ended")
     jobs.add_argument("-n", type=_count, default=50, metavar="N", dest="limit", help="at most so many (default: 50)")
     wait = _verb(verbs, "wait", "wait:wait", "wait until jobs have ended", "No job named: all that are open now.")
-    wait.add_argument("jobs", nargs="*", metavar="JOB", help="a job's id, as put and jobs print it")
+    wait.add_argument("jobs", nargs="*", metavar="JOB", help=JOB)
     wait.add_argument("--timeout", type=_seconds, metavar="S", help="patience in seconds; the jobs go on after it")
     cancel = _verb(verbs, "cancel", "change:cancel", "stop a job and let its files go")
-    cancel.add_argument("job", metavar="JOB", help="a job's id, as put and jobs print it")
+    cancel.add_argument("job", metavar="JOB", help=JOB)
 
 
 def _watch(verbs: Any) -> None:

@@ -35,16 +35,15 @@ def put(args: Namespace, console: Console) -> int:
     try:
         receipt = joined([console.call(addition) for addition in additions])
         job: JobInfo = console.call(log)
-    except errors.DaemonUnavailable:
-        raise
-    except BaseException:
-        with suppress(errors.Error):  # what went wrong first is what counts; an abandoned draft ends by itself
-            console.call(DropDraft(draft))
+    except (errors.Error, KeyboardInterrupt) as error:
+        if not isinstance(error, errors.DaemonUnavailable):
+            with suppress(errors.Error):  # what went wrong first is what counts; an abandoned draft ends by itself
+                console.call(DropDraft(draft))
         raise
     console.goes_on(job.job)
     console.say(render.receipt_line(receipt))
-    for gap in receipt.gaps:
-        console.warn(f"note: {render.one_line(gap)}")
+    for note in notes(receipt, args.no_wait):
+        console.warn(f"note: {note}")
     console.say(f"job {job.job}")
     if args.no_wait:
         if console.quiet:
@@ -100,6 +99,17 @@ def plan(draft: str, paths: list[bytes]) -> list[AddFile | AddDir]:
         names[name] = path
         additions.append(AddFile(draft, real, name, seen.st_dev, seen.st_ino, seen.st_size))
     return additions
+
+
+def notes(receipt: Receipt, leaving: bool) -> list[str]:
+    """Return what a person should know of the pins: always what concerns one file, once, in one line, what holds for
+    all until the upload is durable, and that only when nobody waits for it. The JSON answer has everything.
+    """
+    of_a_file = [gap for gap in receipt.gaps if gap.startswith("/")]
+    of_all = [gap for gap in receipt.gaps if not gap.startswith("/")]
+    if of_all and leaving:
+        of_a_file.append(f"until it is durable: {'; '.join(of_all)}")
+    return [render.one_line(gap) for gap in of_a_file]
 
 
 def joined(receipts: list[Receipt]) -> Receipt:

@@ -56,7 +56,7 @@ class RunInfo(Message):
 class Receipt(Message):
     """What pinning did: how many files, bytes; `ways` counts files per way (reflink, lease, link, copy, blob, none).
 
-    `gaps` says in words what remains unprotected; empty when nothing does.
+    `gaps` says in words what remains unprotected, of a single file beginning with its path; empty when nothing does.
     """
 
     files: int
@@ -90,6 +90,7 @@ class JobInfo(Message):
     root: bytes = b""
     warnings: list[str] = field(default_factory=list)
     error: ErrorInfo | None = None
+    next_try: float = 0.0
 
 
 @message
@@ -125,6 +126,7 @@ class ArtifactInfo(Message):
     latest: int | None = None
     size: int = 0
     updated: float = 0.0
+    error: ErrorInfo | None = None
 
 
 @message
@@ -275,7 +277,7 @@ class Log(Request):
 
 @message
 class ShowJob(Request):
-    """One job by its id."""
+    """One job by its id, or by as many first letters of it as no other job has."""
 
     op: ClassVar[str] = "show_job"
     reply: ClassVar[type[Message]] = JobInfo
@@ -312,6 +314,7 @@ class Waited(Message):
 class Wait(Request):
     """Answered when the jobs named (none: all that are open now) have ended; events "job" carry JobInfo meanwhile.
 
+    Jobs are named as in ShowJob.
     `timeout` in seconds (None: for ever) ends it with a timeout error; the jobs go on.
     """
 
@@ -323,7 +326,7 @@ class Wait(Request):
 
 @message
 class Cancel(Request):
-    """Stop a job; bytes already stored become garbage, the pins are let go. An ended job is a conflict."""
+    """Stop a job, named as in ShowJob; bytes stored become garbage, pins are let go. An ended job is a conflict."""
 
     op: ClassVar[str] = "cancel"
     reply: ClassVar[type[Message]] = JobInfo
@@ -456,13 +459,17 @@ class Verify(Request):
 
 @message
 class Remove(Request):
-    """Mark a version deleted in the log; no bytes are freed, Restore takes it back."""
+    """Mark a version deleted in the log; no bytes are freed, Restore takes it back.
+
+    One that has aliases (`latest` is none) is a conflict unless `delete_aliases` says that they may go with it.
+    """
 
     op: ClassVar[str] = "remove"
     reply: ClassVar[type[Message]] = VersionInfo
     name: str
     ref: str
     project: str = ""
+    delete_aliases: bool = False
 
 
 @message
@@ -478,7 +485,9 @@ class Restore(Request):
 
 @message
 class StatusInfo(Message):
-    """The daemon at a glance. `jobs` counts open jobs per state, `pins` files per way, sizes in bytes."""
+    """The daemon at a glance. `jobs` counts open jobs per state, `failed` those that failed and were not cancelled,
+    `pins` files per way, sizes in bytes.
+    """
 
     version: str
     pid: int
@@ -496,6 +505,8 @@ class StatusInfo(Message):
     watches: int
     pins: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    failed: int = 0
+    next_try: float = 0.0
 
 
 @message
