@@ -5,22 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.kit import servers
 from tests.kit.bucket_daemon import bucket_daemon
 from tests.kit.daemon import ROOT
 from tests.kit.servers import Server
-
-
-@pytest.fixture(scope="module")
-def moto() -> Iterator[Server]:
-    with servers.moto() as server:
-        server.make_bucket("bucket")
-        yield server
 
 
 def python(code: str, *, shell: str = "") -> subprocess.CompletedProcess[str]:

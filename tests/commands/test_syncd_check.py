@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -19,13 +19,6 @@ from tests.kit.bucket_daemon import bucket_daemon, syncd
 from tests.kit.clocks import ManualClock
 from tests.kit.fault_proxy import fault_proxy, without_rights
 from tests.kit.servers import Server
-
-
-@pytest.fixture(scope="module")
-def moto() -> Iterator[Server]:
-    with servers.moto() as server:
-        server.make_bucket("bucket")
-        yield server
 
 
 async def look(store: Store) -> Report:

@@ -99,6 +99,10 @@ class Ceph:
         assert not check or done.returncode == 0, f"{program} {words}: {done.stderr[-2000:]}"
         return done.stdout
 
+    def stored(self) -> bool:
+        """Whether the monitor says that the store is up."""
+        return "1 up" in self.run("ceph", "--connect-timeout", "10", "osd", "stat", check=False)
+
     @contextmanager
     def serving(self, program: str, *words: str) -> Iterator[int]:
         """Run one of the daemons until the context is left."""
@@ -131,7 +135,7 @@ def radosgw(place: Path) -> Iterator[Server]:
         ceph.run("ceph", "--connect-timeout", "20", "osd", "new", osd)
         ceph.run("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", osd, check=False)
         with ceph.serving("ceph-osd", "-i", "0"):
-            until(lambda: "1 up" in ceph.run("ceph", "osd", "stat", check=False), 60, "a running store")
+            until(ceph.stored, 120, "a running store")
             argv = [ceph.programs["radosgw"], "-f", "-n", "client.admin"]
             with process(argv, port, ceph.environ, str(place)) as pid:
                 make_user(ceph, "syncd", KEY, SECRET)

@@ -31,6 +31,7 @@ from typing import Any
 from tests.kit.daemon import ROOT, until
 
 START_SECONDS = 60.0
+BUCKET = "bucket"
 KEY, SECRET = "syncdkey", "syncdsecret"
 NPM = {"azurite": "azurite@3.35", "s3rver": "s3rver@3.7.1"}
 

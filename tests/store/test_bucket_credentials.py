@@ -21,8 +21,8 @@ from syncd.store.retry import Retry, RetryParams
 from tests.kit.certificates import authority
 from tests.kit.fault_proxy import Asked, Fault, FaultProxy, answer, fault_proxy
 from tests.kit.roles import Roles, roles
-from tests.kit.servers import Server
-from tests.store.conftest import BUCKET, opened
+from tests.kit.servers import BUCKET, Server
+from tests.store.conftest import opened
 
 
 @pytest.fixture

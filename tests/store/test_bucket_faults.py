@@ -23,9 +23,9 @@ from tests.kit.fault_proxy import (
     reset,
     times,
 )  # fmt: skip
-from tests.kit.servers import Server
+from tests.kit.servers import BUCKET, Server
 from tests.store.conformance import keys
-from tests.store.conftest import BUCKET, fresh_prefix, opened
+from tests.store.conftest import fresh_prefix, opened
 
 MIB = 1 << 20
 
@@ -98,6 +98,12 @@ async def test_a_pack_is_one_plain_put_however_large(store: BucketStore, proxy: 
     assert "if-none-match" not in put.headers
     assert create.headers["if-none-match"] == "*"
     assert await store.get("packs/large", 19 * MIB, 3) == b"\x13" * 3
+
+
+async def test_a_delete_is_a_delete(store: BucketStore, proxy: FaultProxy):
+    """The library's default is a bulk request, which many imitations lack and which hides a refusal in a 200."""
+    await store.delete("k")
+    assert [asked.method for asked in proxy.seen] == ["DELETE"]
 
 
 # Reading goes on where it broke.

@@ -13,9 +13,9 @@ from syncd.errors import NotFound, RemoteRefused
 from syncd.store.bucket import BucketStore
 from tests.kit.bucket_daemon import bucket_daemon, syncd
 from tests.kit.fault_proxy import FaultProxy, answer, fault_proxy, without_rights
-from tests.kit.servers import Server
+from tests.kit.servers import BUCKET, Server
 from tests.store.conformance import keys
-from tests.store.conftest import BUCKET, opened
+from tests.store.conftest import opened
 
 
 @pytest.fixture
