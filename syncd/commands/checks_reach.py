@@ -29,6 +29,7 @@ PATIENCE_S = 20.0
 def check_reach(loaded: Loaded) -> Iterator[Finding]:
     """Yield what there is to say of daemon and remote; no daemon is started, the probe's keys are removed again."""
     yield _daemon(loaded.settings)
+    yield from _credentials(loaded.settings.primary.url)
     yield _remote(loaded)
 
 
@@ -47,21 +48,31 @@ def _daemon(settings: Settings) -> Finding:
     return ok("daemon", text)
 
 
+def _credentials(url: str) -> Iterator[Finding]:
+    try:
+        found = credentials(url)
+    except SyncdError:
+        return  # an address that is none, or files that cannot be read: the remote's own check tells it
+    if found:
+        yield ok("credentials", found)
+
+
 def _remote(loaded: Loaded) -> Finding:
     url = loaded.settings.primary.url
     shown = mask_url(url)
     by_default = loaded.origins[REMOTE_KEY].source == "default"
     try:
         record, found = asyncio.run(_probed(url))
-        keys = credentials(url)
     except (NotFound, RemoteUnavailable) as error:
         if by_default:
             return ok("remote", f"{shown}: a local directory, created when first used")
-        return fail("remote", f"{shown}: {error.what}", error.hint or f"syncd init {shown}")
+        why = f" ({error.why})" if error.hint and error.why else ""
+        return fail("remote", f"{shown}: {error.what}{why}", error.hint or f"syncd init {shown}")
     except TimeoutError:
         return fail("remote", f"{shown}: no answer within {PATIENCE_S:.0f} s", "check the network and the mount")
     except SyncdError as error:
-        return fail("remote", f"{shown}: {error.what}", error.hint or error.why)
+        told = f"{error.what} ({error.why})" if error.hint and error.why else error.what
+        return fail("remote", f"{shown}: {told}", error.hint or error.why)
     if found.verdict == "refused":
         return fail("remote", f"{shown}: {'; '.join(found.reasons)}", ELSEWHERE)
     if record is None and by_default:
@@ -69,8 +80,6 @@ def _remote(loaded: Loaded) -> Finding:
     if record is None:
         return warn("remote", f"{shown}: fit for a repository, but holds none", f"syncd init {shown}")
     told = f"{shown}: repository {record.repo_id}, writers raced and one won each time"
-    if keys:
-        told += f"; credentials: {keys}"
     if found.verdict == "upload-only":
         return warn("remote", f"{told}; nothing can be deleted", "collect with credentials that may delete")
     return ok("remote", told)

@@ -17,7 +17,7 @@ from tests.commands.test_syncd_init import EverybodyWins
 from tests.kit import servers
 from tests.kit.bucket_daemon import bucket_daemon, syncd
 from tests.kit.clocks import ManualClock
-from tests.kit.fault_proxy import fault_proxy, without_rights
+from tests.kit.fault_proxy import answer, fault_proxy, without_rights
 from tests.kit.servers import Server
 
 
@@ -39,6 +39,22 @@ def test_a_bucket_that_can_carry_a_repository(tmp_path: Path, moto: Server) -> N
         ("create", "read", "clock", "list", "delete"), "ok"
     )
     assert "Contents" not in moto.boto().list_objects_v2(Bucket="bucket", Prefix="checked/")
+
+
+def test_the_doctor_names_the_credentials_and_what_can_be_done_with_them(tmp_path: Path, moto: Server) -> None:
+    with fault_proxy(moto.port) as proxy:
+        url = moto.url("bucket", "doctor", proxy.endpoint)
+        with bucket_daemon(tmp_path, moto, url, start=False) as node:
+            syncd(node, "init", url)
+            found = {check["check"]: check for check in syncd(node, "doctor")["checks"]}
+            assert found["credentials"]["text"] == "environment (AWS_ACCESS_KEY_ID)"
+            assert (found["remote"]["verdict"], proxy.endpoint in found["remote"]["text"]) == ("ok", True)
+            proxy.plan = lambda asked: without_rights(asked) if asked.method == "DELETE" else None
+            found = {check["check"]: check for check in syncd(node, "doctor")["checks"]}
+            assert found["remote"]["verdict"] == "warn"
+            proxy.plan = lambda asked: answer(403, "SignatureDoesNotMatch")
+            found = {check["check"]: check for check in syncd(node, "doctor", code=1)["checks"]}
+            assert found["remote"]["verdict"] == "fail"
 
 
 def test_a_directory_is_checked_too(tmp_path: Path, moto: Server) -> None:
