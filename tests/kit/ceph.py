@@ -72,6 +72,7 @@ class Ceph:
 
     def __init__(self, place: Path) -> None:
         root = Path(os.environ.get("SYNCD_TEST_CEPH") or "/")
+        root = root if (root / "usr/bin/radosgw").exists() else Path("/")  # nothing was unpacked there
         self.place = place
         self.lib = next(
             (root / "usr/lib" / name for name in MACHINES if (root / "usr/lib" / name / "ceph").exists()), root

@@ -91,6 +91,17 @@ async def test_from_a_named_profile(
     assert "/eu-west-9/s3/" in proxy.seen[0].headers["authorization"]
 
 
+async def test_a_profile_named_in_the_address_wins_over_the_environment(
+    moto: Server, proxy: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    profiles(tmp_path, STATIC.format("dev", "FROMDEV"))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, "FROMENV")
+    await store_at(moto, proxy, "&profile=dev").put("k", [b"x"])
+    assert keys_used(proxy) == ["FROMDEV"]
+    assert "x-amz-security-token" not in proxy.seen[0].headers
+
+
 async def test_a_profile_that_is_not_there_is_named(moto: Server, proxy: FaultProxy):
     with pytest.raises(RemoteRefused, match="no AWS profile ghost"):
         await store_at(moto, proxy, "&profile=ghost").put("k", [b"x"])
