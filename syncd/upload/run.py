@@ -92,7 +92,7 @@ class Uploads:
         params: sizes of one upload.
         budget: bounds what all flows hold.
         clock, node: for the log entry.
-        meter: counts dedup_bytes, commit_conflicts; holds last_commit.
+        meter: counts dedup_bytes, commit_conflicts; holds last_commit, when a new version was made.
     """
 
     def __init__(
@@ -143,12 +143,18 @@ class Uploads:
         ready = await prepared(self._ledger, job.job)
         result = await self._commit.commit(job, spec, ready, await stored_bytes(self._ledger, job.job))
         if self._meter is not None:
-            self._count(self._meter, spec.bytes - await sent_bytes(self._ledger, job.job))
+            if ready is not None:  # else an older journal: the commit was made before, nothing tells what it had sent
+                spared = spec.bytes - await sent_bytes(self._ledger, job.job)
+                self._count(self._meter, spared, result.new_version)
+            self._count_conflicts(self._meter)
         return result
 
-    def _count(self, meter: Meter, spared: int) -> None:
+    def _count(self, meter: Meter, spared: int, new: bool) -> None:
         meter.add("dedup_bytes", max(0, spared))  # below zero: nothing was known, and the manifest's pages came on top
-        meter.set("last_commit", self._clock.now())
+        if new:
+            meter.set("last_commit", self._clock.now())
+
+    def _count_conflicts(self, meter: Meter) -> None:
         conflicts = self._repository.conflicts()
         meter.add("commit_conflicts", conflicts - self._conflicts)
         self._conflicts = conflicts

@@ -64,7 +64,7 @@ def test_it_restores_what_a_daemon_stored_just_now(tmp_path):
         for number, content in enumerate((files, changed, {b"gone": b"gone"})):
             write(tmp_path / str(number), content)
             daemon.put_done(tmp_path / str(number), aliases=["best"])
-        assert daemon.syncctl("rm", "data:v2").returncode == 0
+        assert daemon.syncctl("rm", "--force", "data:v2").returncode == 0
     versions, aliases = replay(log(tmp_path / "remote", "a/uncategorized/data/log"))
     assert aliases == {"latest": 1}
     for number, content in ((aliases["latest"], changed), (0, files)):

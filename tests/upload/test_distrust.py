@@ -39,12 +39,15 @@ async def test_an_older_journal_commits_nothing_twice_and_sends_nothing(tmp_path
         before = await one.history()
     recording, progress = Recording(store), Count()
     async with node(tmp_path / "backup", recording) as again:
-        result = await again.upload(files, txn="job-1", aliases=("best",), progress=progress)
+        result = await again.upload(files, txn="job-1", aliases=("best",), progress=progress, bytes=60_001)
         after = await again.history()
+        counted = again.meter.snapshot()
     assert (result.version, result.new_version) == (1, True)
     assert [call.key for call in recording.calls if call.op in ("put", "create")] == []
     assert (len(after.versions), after.aliases) == (3, before.aliases)
     assert progress.bytes == 0
+    assert sum(counted.counts.values()) == 0, "what an earlier life sent was not spared"
+    assert counted.gauges == {}, "nothing was committed now"
 
 
 class BadMemory:

@@ -63,6 +63,8 @@ def test_the_last_commit_is_when_it_was(tmp_path: Path) -> None:
             last = metrics(daemon)[LAST]
         assert daemon.syncctl("show", "data").returncode == 0
         assert metrics(daemon)[LAST] == last, "nothing but a commit moves it"
+        assert not daemon.put_done(file).new_version
+        assert metrics(daemon)[LAST] == last, "identical content made no new version"
 
 
 def test_a_slot_that_another_node_took_is_counted_once_and_by_who_lost_it(tmp_path: Path) -> None:
