@@ -120,6 +120,7 @@ class FaultProxy:
         self._upstream = upstream
         self._tls = tls
         self._numbers: dict[str, int] = {}
+        self._live: set[asyncio.Task[None]] = set()
         self._free: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -146,10 +147,16 @@ class FaultProxy:
             await server.serve_forever()
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError, asyncio.LimitOverrunError):
-            while await self._request(reader, writer):
-                pass
-        writer.close()
+        task = asyncio.current_task()
+        assert task is not None
+        self._live.add(task)  # when its client leaves nobody else holds it: it would be collected while it waits
+        try:
+            with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError, asyncio.LimitOverrunError):
+                while await self._request(reader, writer):
+                    pass
+        finally:
+            self._live.discard(task)
+            writer.close()
 
     async def _request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Serve one request; return whether the connection lives on."""
