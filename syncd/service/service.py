@@ -20,6 +20,7 @@ from syncd.model import names
 from syncd.model.views import ArtifactView, JobView, StatusView, TakenView, VersionView, WatchView
 from syncd.pin.pins import Pins
 from syncd.repo.remote import Remote
+from syncd.service.collection import CollectionVerbs
 from syncd.service.drafts import DraftVerbs
 from syncd.service.history import HistoryVerbs
 from syncd.service.jobs import JobVerbs, failure_error, is_stuck
@@ -66,7 +67,7 @@ class ServiceParts:
 
 
 class Service:
-    """Every verb a person could say. `drafts`, `jobs`, `history` and `watcher` hold those of their subject."""
+    """Every verb a person could say. `drafts`, `jobs`, `history`, `collection`, `watcher`: those of their subject."""
 
     def __init__(self, parts: ServiceParts) -> None:
         self.facts = parts.facts
@@ -82,6 +83,9 @@ class Service:
         )  # fmt: skip
         self.history = HistoryVerbs(
             parts.remote.repository, parts.lane, parts.clock, parts.facts.node, self._transaction
+        )
+        self.collection = CollectionVerbs(
+            parts.remote.repository, parts.lane, parts.clock, parts.rng, parts.facts.node, parts.meter
         )
         self.clients = 0
         self.stopped = asyncio.Event()
