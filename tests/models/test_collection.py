@@ -27,19 +27,20 @@ from syncd.repo.log import Slot
 from syncd.repo.registry import Registry
 
 KEY = ArtifactKey("p", "n")
-TRIES = 3
 EPOCHS = 2
 
 
 @dataclass(frozen=True)
 class Rules:
-    """The rules that hold. `again`: a condemned pack is stored again under another name, not under its own."""
+    """The rules that hold; `tries` of a writer bound the search."""
 
     fence: bool = True
     registry_fence: bool = True
     first_fence: bool = True
     create_has_seen: bool = True
     slot_0: bool = True
+    slot_0_says_registry: bool = True
+    tries: int = 3
     second_look: bool = True
     recheck_instead: bool = False
     new_names: bool = True
@@ -139,7 +140,7 @@ def steps(state: State, rules: Rules) -> Iterator[State]:
 
 
 def write(state: State, w: Writer, name: str, rules: Rules) -> Iterator[tuple[Writer, dict]]:
-    again = Writer("choose" if w.tries + 1 < TRIES else "given up", tries=w.tries + 1)
+    again = Writer("choose" if w.tries + 1 < rules.tries else "given up", tries=w.tries + 1)
     match w.at:
         case "choose":
             seen = len(state.epochs)
@@ -225,18 +226,33 @@ def _fence_log(state: State, epoch: int, rules: Rules) -> dict:
     if not rules.fence or (_fences(rules) and not registered(state.registry)[1]):
         return {}
     log = state.log
-    if not log and rules.slot_0 and registered(state.registry)[1]:
-        log = (Entry("create", f"gc-{epoch}-new", epoch),)
-    return {"log": (*log, Entry("fence", f"gc-{epoch}", epoch))} if log else {}
+    fence, there = registered(state.registry)
+    if not log and rules.slot_0 and there:
+        log = (Entry("create", f"gc-{epoch}-new", fence if rules.slot_0_says_registry else epoch),)
+    if not log or replayed(log, rules.first_fence)[0] >= epoch:
+        return {"log": log}
+    return {"log": (*log, Entry("fence", f"gc-{epoch}", epoch))}
 
 
-def search(rules: Rules, new: bool, writers: int, collections: int, most: int = 400_000) -> tuple[int, State | None]:
-    """Return how many states there are, and the first in which a version refers to a pack that is gone."""
+def search(
+    rules: Rules, new: bool, writers: int, collections: int, begun: bool = False, most: int = 1_000_000
+) -> tuple[int, State | None]:
+    """Return how many states there are, and the first in which a version refers to a pack that is gone.
+
+    Args:
+        begun: the first collection has condemned "P" and its fence stands in the registry.
+    """
     log = () if new else (Entry("create", "old", 0),)
     registry = () if new else (Entry("register", "old-reg", 0),)
     first = State(
         log, registry, frozenset({"P"}), (), (Writer("choose"),) * writers, (Collection("look"),) * collections
     )
+    if begun:
+        first = first._replace(
+            registry=(*registry, Entry("fence", "gc-1", 1)),
+            epochs=(Epoch(frozenset({"P"}), None),),
+            collections=(Collection("log", 1, frozenset({"P"})), *first.collections[1:]),
+        )
     seen, coming = {first}, deque([first])
     while coming:
         state = coming.popleft()
@@ -261,6 +277,13 @@ def test_no_interleaving_takes_away_what_a_version_needs(size, new):
     assert states > 1_000
 
 
+def test_two_writers_beside_two_collections():
+    """The first of them stalls between the registry's fence and the log of an artifact registered meanwhile."""
+    states, bad = search(Rules(tries=1), True, 2, 2, begun=True)
+    assert bad is None
+    assert states > 10_000
+
+
 @pytest.mark.parametrize(
     ("wrong", "new", "size"),
     [
@@ -272,6 +295,7 @@ def test_no_interleaving_takes_away_what_a_version_needs(size, new):
         (Rules(slot_0=False), True, (1, 1)),
         (Rules(create_has_seen=False), True, (2, 1)),
         (Rules(first_fence=False), True, (2, 1)),
+        (Rules(slot_0_says_registry=False, tries=1), True, (2, 2, True)),
     ],
     ids=lambda value: ",".join(
         name for name in Rules.__dataclass_fields__ if getattr(value, name) != getattr(Rules(), name)
