@@ -4,6 +4,7 @@ import asyncio
 import random
 
 import pytest
+from msgspec.structs import replace
 
 from syncd.errors import RemoteUnavailable
 from syncd.format.epoch import decode_wip
@@ -14,6 +15,7 @@ from syncd.model.names import ArtifactKey
 from syncd.store.memory import MemoryStore
 from syncd.upload.wip import PACKS_A_TURN, PacksInUse
 from tests.kit.collect_kit import add, collect, fresh, keys_of, readable
+from tests.kit.flow_kit import Count, Source, upload_job
 from tests.kit.stores import FlakyStore, Recording, on, refuse
 
 FILES = {b"a": random.Random(1).randbytes(40_000)}
@@ -130,3 +132,19 @@ async def test_uploads_of_one_node_that_have_seen_other_epochs_do_not_mislead_ea
         whole = FILES | {b"t": b"t" * 9_000, b"s": b"s" * 9_000}
         assert await readable(other, tmp_path / "out", third.version, "third") == whole
         assert await readable(other, tmp_path / "out", 0, "slow") == FILES | {b"s": b"s" * 9_000}
+
+
+async def test_a_commit_that_had_to_wait_writes_down_what_is_stored(tmp_path):
+    inner = MemoryStore()
+    flaky = FlakyStore(inner, on("create", "a/", refuse()))
+    async with fresh(flaky, tmp_path / "one") as node:
+        job = upload_job("waits", files=1)
+        uploads = node.uploads(Source(FILES))
+        await uploads.store(job, job.spec, Count())
+        with pytest.raises(RemoteUnavailable):
+            await uploads.commit(job, job.spec, Count())
+        assert not await keys_of(inner, "wip/")
+        with pytest.raises(RemoteUnavailable):
+            await uploads.commit(replace(job, attempt=1), job.spec, Count())
+        stored = {parse_pack(key) for key in await keys_of(inner, "packs/")}
+        assert await listed(inner, "waits") == stored
