@@ -49,6 +49,7 @@ VERBS = [
     "verify",
     "rm",
     "restore",
+    "gc",
     "jobs",
     "wait",
     "cancel",
