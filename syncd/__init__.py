@@ -11,7 +11,7 @@ pin           the promise that logged bytes do not change
 repo | journal   what the bucket means | what this node promised
 store         bytes under names
 disk | sockets   durable verbs on local files | unix sockets of our own
-lanes         the only door to threads
+lanes | budget   the only door to threads | the bytes all flows may hold at once
 format | jobs    pure: every byte in the bucket | a job's life as a table
 events, model, clock, errors, meter   what everybody may know
 """

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from syncd.errors import Refused
 
@@ -56,13 +56,19 @@ class Lane:
                 # the caller's task without a word.
                 raise self._closed() from None
             if not future.cancel():
-                while not waiter.done():
-                    try:
-                        await asyncio.wait([waiter])
-                    except asyncio.CancelledError:
-                        continue
-                if not waiter.cancelled():
-                    waiter.exception()  # seen here: the cancellation outranks it
+                await _ended(waiter)
+            raise
+
+    async def attend(self, work: Coroutine[Any, Any, T]) -> T:
+        """Carry out what uses this lane's threads in several calls, or by a library; return what it returns.
+
+        As with `run`, a cancelled caller waits until the work has ended, all of it, and then gets its CancelledError.
+        """
+        task = asyncio.get_running_loop().create_task(work)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await _ended(task)
             raise
 
     def close(self) -> None:
@@ -71,6 +77,15 @@ class Lane:
 
     def _closed(self) -> Refused:
         return Refused(f"the lane {self.name} is closed", "the daemon is stopping")
+
+
+async def _ended(work: asyncio.Future[T]) -> None:
+    """Return when the work of a cancelled caller has ended, however often the caller is cancelled again."""
+    while not work.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([work])
+    if not work.cancelled():
+        work.exception()  # seen here: the cancellation outranks it
 
 
 def new_lock() -> AbstractContextManager[object]:

@@ -62,11 +62,20 @@ def __getattr__(name: str) -> Any:
     if name == "run":
         return import_module("syncd_client.runs").current()
     if name not in _HOME:
-        why = "" if name.startswith("_") else ": of W&B it has what logs and uses artifacts, nothing else"
-        raise AttributeError(f"module 'syncd_client' has no attribute {name!r}{why}", name=name)
+        raise AttributeError(_why_not(name), name=name)
     found = getattr(import_module(f"syncd_client.{_HOME[name]}"), name)
     globals()[name] = found
     return found
+
+
+def _why_not(name: str) -> str:
+    if name.startswith("_"):
+        return f"module 'syncd_client' has no attribute {name!r}"
+    from syncd_client.missing import MODULE, told
+
+    if name in MODULE:
+        return told(f"syncd_client.{name}", MODULE[name])
+    return f"module 'syncd_client' has no attribute {name!r}: of W&B it has what logs and uses artifacts, nothing else"
 
 
 def __dir__() -> list[str]:

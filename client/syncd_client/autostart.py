@@ -28,6 +28,10 @@ PATIENCE = 20.0
 START_AGAIN = 1.0
 """Seconds after a start lost against a daemon that then went away, before another is tried."""
 
+LOCK_NAME = b"daemon.lock"
+LOCK_LIMIT = 4096
+"""The daemon's lock file in its state directory: its process id, then, once it listens, the path of its socket."""
+
 _ABSOLUTE = ("SYNCD_CONFIG", "SYNCD_STATE_DIR", "SYNCD_CACHE_DIR")
 
 _children: list[subprocess.Popen[bytes]] = []
@@ -43,7 +47,8 @@ def start_and_connect(path: bytes, connect: Callable[[bytes], sockets.socket]) -
     """Start a daemon on the socket `path` and return the connection to it, or to one that was faster.
 
     Raises:
-        DaemonUnavailable: none is installed, it ended at once (with the last line of its log), or 20 s went by.
+        DaemonUnavailable: none is installed, the state directory's daemon listens elsewhere (both sockets are named),
+            it ended at once (with the last line of its log), or 20 s went by.
     """
     with _turn:  # threads of one process need not start one each
         with suppress(FileNotFoundError, ConnectionRefusedError):
@@ -65,6 +70,8 @@ def _start_and_connect(path: bytes, connect: Callable[[bytes], sockets.socket]) 
             time.sleep(pause)
             pause = min(0.1, pause * 1.5)
         code = child.poll()
+        if code == errors.CONFLICT:
+            _must_not_live_elsewhere(path, connect)
         if code in (errors.OK, errors.CONFLICT):  # another one was faster: it is coming up, or was just leaving
             again = again or time.monotonic() + START_AGAIN
             if time.monotonic() > again:
@@ -79,6 +86,24 @@ def _start_and_connect(path: bytes, connect: Callable[[bytes], sockets.socket]) 
         f"the daemon did not answer at {os.fsdecode(path)} within {PATIENCE:.0f} s",
         _last_words(log),
         f"its log is {os.fsdecode(log)}",
+    )
+
+
+def _must_not_live_elsewhere(path: bytes, connect: Callable[[bytes], sockets.socket]) -> None:
+    """Raise DaemonUnavailable if the daemon of our state directory answers at another socket than the one wanted."""
+    state = paths.state_dir()
+    try:
+        with open(os.path.join(state, LOCK_NAME), "rb") as lock:
+            elsewhere = lock.read(LOCK_LIMIT).partition(b"\n")[2].removesuffix(b"\n")
+        if not elsewhere or elsewhere == path:
+            return  # it is still coming up
+        connect(elsewhere).close()
+    except OSError:  # it is gone again, and with it what it noted
+        return
+    raise errors.DaemonUnavailable(
+        f"no syncd daemon answers at {os.fsdecode(path)}",
+        f"that of the state directory {os.fsdecode(state)} listens at {os.fsdecode(elsewhere)}",
+        f"set SYNCD_SOCKET={os.fsdecode(elsewhere)}, or give another daemon its own SYNCD_STATE_DIR",
     )
 
 

@@ -79,6 +79,11 @@ class Connection:
         assert self._welcome is not None
         return self._welcome
 
+    @property
+    def heard(self) -> Welcome | None:
+        """What a daemon said of itself at the last greeting; None before the first."""
+        return self._welcome
+
     def call(self, request: Request, on_event: OnEvent | None = None) -> Any:
         """Send a request and return its reply, a message of class `request.reply`.
 
@@ -114,15 +119,9 @@ class Connection:
     def _once(self, request: Request, on_event: OnEvent | None, patience: float) -> Any:
         channel = self._take(patience)
         try:
-            reply = channel.call(request, on_event)
-        except errors.Error:
-            self._give_back(channel)
-            raise
-        except BaseException:
-            channel.close()
-            raise
-        self._give_back(channel)
-        return reply
+            return channel.call(request, on_event)
+        finally:
+            self._give_back(channel)  # one whose call was abandoned is not usable, and closed there
 
     def _take(self, patience: float) -> Channel:
         while True:
@@ -142,11 +141,12 @@ class Connection:
 
     def _greeted(self, patience: float) -> Channel:
         channel = Channel(reach(self.socket, self.autostart, patience))
+        welcome: Welcome | None = None
         try:
             welcome = channel.hello()
-        except BaseException:
-            channel.close()
-            raise
+        finally:
+            if welcome is None:
+                channel.close()
         with self._lock:
             self._welcome = welcome
         return channel
@@ -276,20 +276,21 @@ def connect(path: bytes) -> sockets.socket:
     """Return a connected socket; OSError as the kernel says it."""
     sock = sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM)
     deadline = time.monotonic() + HELLO_PATIENCE
+    connected = False
     try:
         sock.settimeout(HELLO_PATIENCE)
-        while True:
+        while not connected:
             try:
                 sock.connect(path)
+                connected = True
             except BlockingIOError:  # its backlog is full: it is there, but many come at once
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.01)
-            else:
-                return sock
-    except BaseException:
-        sock.close()
-        raise
+        return sock
+    finally:
+        if not connected:
+            sock.close()
 
 
 def reach(path: bytes, autostart: bool, patience: float) -> sockets.socket:
@@ -331,9 +332,9 @@ def unreachable(path: bytes, error: OSError) -> errors.DaemonUnavailable:
     )
 
 
-def gone(path: bytes) -> errors.DaemonUnavailable:
+def gone(path: bytes) -> errors.DaemonGone:
     """Return the error for a daemon that went away in the middle of a call."""
-    return errors.DaemonUnavailable(
+    return errors.DaemonGone(
         f"the daemon at {os.fsdecode(path)} went away in the middle of a request",
         "it was stopped or killed; what it had accepted goes on at its next start",
         "ask again when it is back; its log tells why it ended",

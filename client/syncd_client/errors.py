@@ -66,6 +66,10 @@ class DaemonUnavailable(CommError, ConnectionError):
     code = wire_errors.UNREACHABLE
 
 
+class DaemonGone(DaemonUnavailable):
+    """The daemon went away in the middle of a call; what it had accepted goes on at its next start."""
+
+
 class ProtocolError(CommError):
     """The two sides do not understand each other: another protocol, or not a syncd daemon at all."""
 
@@ -111,6 +115,12 @@ class Conflict(Error, ValueError):
     """It exists already and differs: another type under this name, a path added twice."""
 
     code = "conflict"
+
+
+class GroupAborted(Error, ValueError):
+    """The group of ranks that should make the version was aborted; a new attempt needs another group name."""
+
+    code = "aborted"
 
 
 class WaitTimeoutError(Error, TimeoutError):
@@ -197,8 +207,8 @@ class ArtifactFinalizedError(ArtifactStatusError):
 BY_CODE: dict[str, type[Error]] = {
     cls.code: cls
     for cls in (
-        Error, ProtocolError, UnknownVerb, Busy, InvalidInput, NotFound, Conflict, WaitTimeoutError, Refused,
-        Cancelled, SourceLost, LocalDisk, RemoteRefused, RemoteUnavailable, Corrupt, DaemonUnavailable,
+        Error, ProtocolError, UnknownVerb, Busy, InvalidInput, NotFound, Conflict, GroupAborted, WaitTimeoutError,
+        Refused, Cancelled, SourceLost, LocalDisk, RemoteRefused, RemoteUnavailable, Corrupt, DaemonUnavailable,
     )
 }  # fmt: skip
 

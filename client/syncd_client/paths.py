@@ -10,12 +10,16 @@ import stat
 
 from syncd_client.errors import InvalidInput
 
+MACHINE_SOCKETS = b"/run/syncd"
+"""Where syncd@USER.socket of systemd has a directory for each user; only root can make one there."""
+
 SOCKET_LIMIT = 107
 """Bytes a unix socket's address can hold (108 with the closing NUL)."""
 
 
 def default_socket() -> bytes:
-    """Return the socket's path: $SYNCD_SOCKET, else $XDG_RUNTIME_DIR/syncd/syncd.sock, else below a private directory.
+    """Return the socket's path: $SYNCD_SOCKET, else /run/syncd/USER/syncd.sock if it is there and this user's own (the
+    machine's unit syncd@USER made it), else $XDG_RUNTIME_DIR/syncd/syncd.sock, else below a private directory.
 
     The private directory is `syncd-UID` (0700) in the temporary directory; it is made when absent.
 
@@ -24,6 +28,8 @@ def default_socket() -> bytes:
     """
     if named := _env("SYNCD_SOCKET"):
         return check_socket(os.path.abspath(named))
+    if machines := _machines_socket():
+        return machines
     if runtime := _env("XDG_RUNTIME_DIR"):
         return check_socket(os.path.join(runtime, b"syncd", b"syncd.sock"))
     return check_socket(os.path.join(_private_directory(), b"syncd.sock"))
@@ -50,17 +56,6 @@ def cache_dir() -> bytes:
     return _place("SYNCD_CACHE_DIR", "XDG_CACHE_HOME", b".cache")
 
 
-def config_files() -> list[bytes]:
-    """Return the settings files that apply, most important first: $SYNCD_CONFIG alone, else the user's, then /etc's.
-
-    None of them need exist, but the one named by $SYNCD_CONFIG.
-    """
-    if named := _env("SYNCD_CONFIG"):
-        return [os.path.abspath(named)]
-    home = _env("XDG_CONFIG_HOME") or os.path.join(_home(), b".config")
-    return [os.path.join(home, b"syncd", b"config.toml"), b"/etc/syncd/config.toml"]
-
-
 def artifact_dir() -> str:
     """Return the directory below which downloads lie by default: $SYNCD_ARTIFACT_DIR or ./artifacts, absolute."""
     return os.path.abspath(os.environ.get("SYNCD_ARTIFACT_DIR") or "artifacts")
@@ -79,6 +74,18 @@ def _env(name: str) -> bytes:
 
 def _home() -> bytes:
     return os.path.expanduser(b"~")
+
+
+def _machines_socket() -> bytes:
+    import pwd
+
+    try:
+        user = os.fsencode(pwd.getpwuid(os.getuid()).pw_name)
+        path = os.path.join(MACHINE_SOCKETS, user, b"syncd.sock")
+        seen = os.lstat(path)
+    except (KeyError, OSError):  # a uid without a name, as in containers; or no such unit
+        return b""
+    return path if stat.S_ISSOCK(seen.st_mode) and seen.st_uid == os.getuid() and len(path) <= SOCKET_LIMIT else b""
 
 
 def _private_directory() -> bytes:

@@ -102,7 +102,7 @@ def check_metadata(metadata: Mapping[str, Any] | str | None) -> dict[str, Any]:
     if metadata is None:
         return {}
     if not isinstance(metadata, Mapping):
-        raise InvalidType(f"metadata must be a dict, not {type(metadata).__name__}")
+        raise InvalidType(f"metadata must be a dict, or the JSON text of one, not of type {type(metadata).__name__}")
     if len(metadata) > METADATA_KEYS:
         raise InvalidInput(f"Artifact must not have more than {METADATA_KEYS} metadata keys; it has {len(metadata)}")
     return {_key(key, "metadata"): _json(value, f"metadata.{key}", 1) for key, value in metadata.items()}
@@ -149,7 +149,8 @@ def _parsed(text: str) -> Any:
     try:
         return json.loads(text) if text else None
     except ValueError as error:
-        raise InvalidInput(f"metadata is not JSON: {error}") from None
+        why = f"{text[:40]!r} cannot be read as JSON: {error}"
+        raise InvalidInput("metadata must be a dict, or the JSON text of one", why) from None
 
 
 def _json(value: Any, where: str, depth: int) -> Any:
@@ -180,7 +181,11 @@ def _foreign(value: Any, where: str, depth: int) -> Any:
                     raise
     if type(value).__module__ != "builtins":  # a path, an enum, a config class: its words, as W&B keeps them
         return str(value)
-    raise InvalidType(f"{where} is a {type(value).__name__}", "metadata holds JSON values only")
+    raise InvalidType(
+        f"{where} is of type {type(value).__name__}",
+        "metadata holds JSON values only",
+        "give text, numbers, true or false, None, lists and dicts",
+    )
 
 
 def _whole(value: int, where: str) -> int:
@@ -197,3 +202,10 @@ def _key(key: Any, where: str) -> str:
     if isinstance(key, int | float):
         return str(key)
     raise InvalidType(f"{where} has the key {key!r}", "keys are text")
+
+
+def check_group(group: str) -> str:
+    """Return the name of a group of ranks, else raise InvalidInput."""
+    if not isinstance(group, str) or not 0 < len(group) <= 128 or not group.isprintable():
+        raise InvalidInput(f"Invalid group: {group!r}", "it is 1 to 128 printable characters")
+    return group

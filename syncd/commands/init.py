@@ -12,8 +12,9 @@ from syncd.commands.config import toml
 from syncd.commands.flags import as_flags, setting_flags
 from syncd.commands.say import Manner, manners
 from syncd.disk import Disk, disk_error
-from syncd.errors import RemoteRefused
+from syncd.errors import InvalidInput, RemoteRefused
 from syncd.settings import Loaded, Settings, read
+from syncd.settings.kinds import URL
 from syncd.settings.load import user_file
 from syncd.settings.secrets import mask_url
 from syncd.settings.shape import REMOTE_KEY
@@ -30,6 +31,8 @@ def init(manner: Manner, url: str | None, config: str | None, assigned: tuple[st
     Before anything is created, writers are raced against each other: a remote where two of them win is refused,
     because nothing could be committed there safely. If the configuration names no remote yet, URL is written into it.
     """
+    if url:
+        check_url(url)
     loaded = read(as_flags(config, assigned, remote=url), os.environ)
     shown = mask_url(loaded.settings.primary.url)
     repo_id, made = asyncio.run(prepare(loaded.settings))
@@ -39,6 +42,18 @@ def init(manner: Manner, url: str | None, config: str | None, assigned: tuple[st
     if told:
         manner.line(told)
     manner.data({"repo_id": repo_id, "remote": shown, "created": made, "note": told})
+
+
+def check_url(url: str) -> None:
+    """Raise InvalidInput, which speaks of the argument and not of a flag nobody typed, unless it can be a remote."""
+    try:
+        URL.read(url, True)
+    except ValueError as error:
+        raise InvalidInput(
+            f"the argument URL: {error}",
+            f"expected {URL.expected}, or an absolute path",
+            "say where, as in file:///...",
+        ) from error
 
 
 async def prepare(settings: Settings) -> tuple[str, bool]:

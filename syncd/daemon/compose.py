@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from syncd import __version__
+from syncd.budget import Budget
 from syncd.clock import Chance, Clock, SystemClock, random_hex, system_chance
 from syncd.daemon.create import new_repository
 from syncd.disk import Disk, disk_error
@@ -40,7 +41,6 @@ from syncd.watch.watcher import Watcher, WatchParams
 
 log = logging.getLogger("syncd")
 
-UPLOADS_AT_ONCE = 2
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
@@ -88,6 +88,7 @@ class _Ground:
     settings: Settings
     disk: Disk
     lanes: _Lanes
+    budget: Budget
     ledger: Ledger
     memory: JournalMemory
     node: str
@@ -109,7 +110,7 @@ async def compose(settings: Settings, stop: Callable[[], None], seams: Seams) ->
         stack.push_async_callback(pins.close)
         cutter = load(settings.pure)
         engine = Engine(
-            EngineParams(uploads=UPLOADS_AT_ONCE), ledger, _flows(ground, remote, pins, cutter), pins,
+            EngineParams(), ledger, _flows(ground, remote, pins, cutter), pins,
             _discarding(ground), bus, clock, rng, remote.say,
         )  # fmt: skip
         watcher = Watcher(
@@ -119,7 +120,7 @@ async def compose(settings: Settings, stop: Callable[[], None], seams: Seams) ->
         service = Service(
             ServiceParts(
                 facts=_facts(ground, cutter), ledger=ledger, engine=engine, pins=pins, remote=remote, watcher=watcher,
-                bus=bus, meter=ground.meter, lane=lanes.files, clock=clock, rng=rng,
+                bus=bus, meter=ground.meter, lane=lanes.files, budget=ground.budget, clock=clock, rng=rng,
                 draft_ttl=settings.server.draft_ttl, stop=stop, memory=resident_bytes,
             )
         )  # fmt: skip
@@ -137,7 +138,8 @@ async def _lay_ground(settings: Settings, seams: Seams, stack: AsyncExitStack) -
     ledger = seams.wrap_ledger(journal)
     memory = JournalMemory(ledger)
     node = await memory.note_fact("node", random_hex(rng, 8))
-    return _Ground(settings, seams.disk, lanes, ledger, memory, node, clock, rng, Meter(new_lock()))
+    budget = Budget(settings.memory_budget)
+    return _Ground(settings, seams.disk, lanes, budget, ledger, memory, node, clock, rng, Meter(new_lock()))
 
 
 async def _open_remote(ground: _Ground, wrap: Callable[[Store], Store] | None) -> Remote:
@@ -176,7 +178,6 @@ def _flows(ground: _Ground, remote: Remote, pins: Pins, cutter: Cutter) -> Calla
     params = UploadParams(
         pack_target=settings.upload.pack_target,
         sends=settings.upload.concurrency,
-        memory=settings.memory_budget // UPLOADS_AT_ONCE,
         compress=settings.upload.compression != "off",
     )
     built: list[Flows] = []
@@ -185,9 +186,11 @@ def _flows(ground: _Ground, remote: Remote, pins: Pins, cutter: Cutter) -> Calla
         repository = await remote.repository()
         if not built:
             uploads = Uploads(
-                repository, ground.ledger, pins, lanes.work, cutter, params, ground.clock, ground.node, ground.meter
-            )
-            built.append(Flows(uploads, Downloads(repository, ground.disk, lanes.files, settings.download.concurrency)))
+                repository, ground.ledger, pins, lanes.work, cutter, params, ground.budget, ground.clock, ground.node,
+                ground.meter,
+            )  # fmt: skip
+            downloads = Downloads(repository, ground.disk, lanes.files, ground.budget, settings.download.concurrency)
+            built.append(Flows(uploads, downloads))
         return built[0]
 
     return flows

@@ -1,7 +1,8 @@
 """One daemon a state directory: the flock that says so.
 
 Taken before anything else touches the directory, held by the descriptor until the process ends (the kernel lets go
-whatever kills it), so there is no stale lock to break by hand. The file keeps the holder's process id for people.
+whatever kills it), so there is no stale lock to break by hand. The file keeps the holder's process id for people, and
+on a second line where it listens: clients that look elsewhere are told (syncd_client/autostart.py).
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
+from contextlib import suppress
 
 from syncd.disk import Disk, disk_error
 from syncd.errors import Conflict, Refused
 from syncd.model.names import printable
 
 LOCK_NAME = b"daemon.lock"
+_NOTE_LIMIT = 4096
 
 
 class Lock:
@@ -23,6 +26,11 @@ class Lock:
     def __init__(self, path: bytes, fd: int) -> None:
         self.path = path
         self._fd = fd
+
+    def note_socket(self, path: bytes) -> None:
+        """Say where the holder listens; b"" where that has no name. Best effort: it is for messages only."""
+        with suppress(OSError):
+            os.ftruncate(self._fd, os.pwrite(self._fd, b"%d\n%s\n" % (os.getpid(), path), 0))
 
     def close(self) -> None:
         """Let go. May be repeated."""
@@ -59,11 +67,12 @@ def take(path: bytes, what: str) -> Lock:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
+        holder, _, listens = os.pread(fd, _NOTE_LIMIT, 0).partition(b"\n")
         os.close(fd)
+        where = f", listening at {printable(listens.strip())}" if listens.strip() else ""
         raise Conflict(
             f"another daemon uses {what}",
-            f"it is process {holder}" if holder else "its lock is held",
+            f"it is process {printable(holder)}{where}" if holder else "its lock is held",
             "talk to that one, or give this one its own SYNCD_STATE_DIR and SYNCD_SOCKET",
         ) from None
     except OSError:

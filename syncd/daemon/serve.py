@@ -44,6 +44,7 @@ def serve(settings: Settings, *, autostarted: bool, seams: Seams | None = None) 
     lock = lock_state(settings.state_dir)
     try:
         door = open_door(settings.socket, os.environ, os.getpid())
+        lock.note_socket(door.path)
         try:
             main = _live(settings, door.socket, autostarted, seams or Seams())
             if settings.uvloop:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from syncd.budget import Account
 from syncd.disk import Disk, disk_error
 from syncd.download.place import Target
 from syncd.download.plan import Wanted
@@ -49,13 +50,15 @@ class FetchStage:
         packs: verified chunks of the remote.
         lane: threads for hashing and writing.
         reads: ranged reads at once over all groups.
+        account: what is read and unpacked counts against it until it is written.
     """
 
-    def __init__(self, packs: Packs, disk: Disk, lane: Lane, reads: int) -> None:
+    def __init__(self, packs: Packs, disk: Disk, lane: Lane, reads: int, account: Account) -> None:
         self._packs = packs
         self._disk = disk
         self._lane = lane
         self._room = asyncio.Semaphore(reads)
+        self._account = account
 
     async def look(self, target: Target, wanted: Wanted, chunks: list[Chunk]) -> Held:
         """Find out what an earlier try or the target itself already holds of a file; make its temporary file."""
@@ -74,6 +77,13 @@ class FetchStage:
         for goal in read:
             if not frames or frames[-1] is not goal.chunk.frame:
                 frames.append(goal.chunk.frame)
+        hold = await self._account.take(self._packs.holds(frames))
+        try:
+            await self._copy(read, frames, fetched)
+        finally:
+            hold.release()
+
+    async def _copy(self, read: list[Goal], frames: list[Frame], fetched: Callable[[int], None]) -> None:
         pieces = await self._packs.chunks(read[0].chunk.pack, frames)
         by_frame = {id(frame): piece for frame, piece in zip(frames, pieces, strict=True)}
         for path, offset, parts in _joined(read, by_frame):
@@ -94,11 +104,11 @@ class FetchStage:
                 finally:
                     os.close(fd)
             path = target.temporary(wanted.number)
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            fd = self._disk.open_or_create(path)
             try:
                 fresh = os.fstat(fd).st_size == 0
                 if os.fstat(fd).st_size != size:
-                    os.ftruncate(fd, size)
+                    self._disk.resize(fd, size)
                 if fresh:  # zeros are there already, as holes
                     missing = [chunk for chunk in chunks if chunk.frame.codec != ZEROS]
                 else:

@@ -65,8 +65,7 @@ class Target:
         try:
             for name in os.listdir(work):
                 self._disk.remove(os.path.join(work, name))
-            os.rmdir(self._name, dir_fd=self._root_fd)
-            os.fsync(self._root_fd)
+            self._disk.remove_directory_at(self._root_fd, self._name)
         except OSError as error:
             raise disk_error(error, "cannot remove the work directory", os.path.join(self.root, self._name)) from error
 
@@ -103,7 +102,7 @@ class Target:
         fd = self.existing(entry.path, entry.size)
         if fd is not None:
             try:
-                os.fchmod(fd, entry.mode)
+                self._disk.set_mode(fd, entry.mode)
             finally:
                 os.close(fd)
 
@@ -113,7 +112,7 @@ class Target:
             fd = os.open(temporary, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 self._disk.sync(fd)
-                os.fchmod(fd, entry.mode)
+                self._disk.set_mode(fd, entry.mode)
             finally:
                 os.close(fd)
             self._into_place(entry, temporary)
@@ -125,7 +124,7 @@ class Target:
         temporary = self.temporary(number)
         try:
             self._disk.remove(temporary)
-            os.symlink(entry.target, temporary)
+            self._disk.symlink(entry.target, temporary)
             self._into_place(entry, temporary)
         except OSError as error:
             raise disk_error(error, "cannot place the link", os.path.join(self.root, entry.path)) from error
@@ -137,10 +136,10 @@ class Target:
             assert parent is not None
             try:
                 name = os.path.basename(entry.path)
-                _make_or_check(parent, name, entry.path)
+                self._make_or_check(parent, name, entry.path)
                 fd = os.open(name, _DIRECTORY | os.O_PATH, dir_fd=parent)  # also one that its mode forbids to read
                 try:
-                    os.chmod(b"/proc/self/fd/%d" % fd, entry.mode)
+                    self._disk.set_mode(fd, entry.mode)
                 finally:
                     os.close(fd)
             finally:
@@ -166,7 +165,7 @@ class Target:
         for part in path.split(b"/")[:-1]:
             try:
                 if make:
-                    _make_or_check(fd, part, path)
+                    self._make_or_check(fd, part, path)
                 below = os.open(part, _DIRECTORY, dir_fd=fd)
             except OSError as error:
                 os.close(fd)
@@ -180,14 +179,12 @@ class Target:
             fd = below
         return fd
 
-
-def _make_or_check(parent: int, name: bytes, path: bytes) -> None:
-    try:
-        os.mkdir(name, 0o777, dir_fd=parent)
-        os.fsync(parent)
-    except FileExistsError:
-        if not stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
-            raise _in_the_way(path, f"{printable(name)}, which is no directory,") from None
+    def _make_or_check(self, parent: int, name: bytes, path: bytes) -> None:
+        try:
+            self._disk.make_directory_at(parent, name, 0o777)
+        except FileExistsError:
+            if not stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
+                raise _in_the_way(path, f"{printable(name)}, which is no directory,") from None
 
 
 def _in_the_way(path: bytes, what: str) -> Conflict:

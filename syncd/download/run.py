@@ -6,6 +6,7 @@ import asyncio
 from contextlib import suppress
 from typing import Protocol
 
+from syncd.budget import Account, Budget
 from syncd.disk import Disk
 from syncd.download.fetch import FetchStage, Goal, check_space
 from syncd.download.place import Target
@@ -44,13 +45,15 @@ class Downloads:
 
     Args:
         lane: threads for hashing and writing.
+        budget: bounds what all flows hold.
         reads: ranged reads at once.
     """
 
-    def __init__(self, repository: Repository, disk: Disk, lane: Lane, reads: int = 6) -> None:
+    def __init__(self, repository: Repository, disk: Disk, lane: Lane, budget: Budget, reads: int = 6) -> None:
         self._repository = repository
         self._disk = disk
         self._lane = lane
+        self._budget = budget
         self._reads = reads
 
     async def fetch(self, job: JobRow, spec: DownloadSpec, progress: Progress) -> JobResult:
@@ -67,18 +70,19 @@ class Downloads:
         version = (await self._repository.history(key)).resolve(f"v{spec.version}")
         target = Target(self._disk, spec.root, job.job)
         try:
-            await self._restore(version, target, progress)
+            with self._budget.account() as account:
+                await self._restore(version, target, progress, account)
         except BaseExceptionGroup as group:
             raise root_cause(group) from group
         finally:
             target.close()
         return JobResult(version=version.number, digest=version.digest, files=version.files, bytes=version.size)
 
-    async def _restore(self, version: Version, target: Target, progress: Progress) -> None:
+    async def _restore(self, version: Version, target: Target, progress: Progress, account: Account) -> None:
         manifest = await self._repository.manifests.read(version)
         await check_all(self._repository, manifest)
         await self._lane.run(target.open)
-        fetcher = FetchStage(self._repository.packs, self._disk, self._lane, self._reads)
+        fetcher = FetchStage(self._repository.packs, self._disk, self._lane, self._reads, account)
         room = asyncio.Semaphore(_GROUPS_AT_ONCE)
 
         async def one(group: list[Wanted]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import stat
 
+from syncd.budget import Account, Budget
 from syncd.download.fetch import Goal, coalesce
 from syncd.download.plan import Wanted, chunks_of, groups
 from syncd.errors import Corrupt, root_cause
@@ -38,32 +39,41 @@ async def verify_directory(repository: Repository, lane: Lane, version: Version,
     return problems[:_PROBLEMS_TOLD]
 
 
-async def verify_remote(repository: Repository, version: Version) -> list[str]:
-    """Read and hash every chunk of a version; return what is damaged, by file, at most 100."""
+async def verify_remote(repository: Repository, budget: Budget, version: Version) -> list[str]:
+    """Read and hash every chunk of a version; return what is damaged, by file, at most 100.
+
+    What is read and unpacked counts against the budget, as in a download.
+    """
     problems: list[str] = []
     room = asyncio.Semaphore(_FILES_AT_ONCE)
 
     async def look(wanted: Wanted) -> None:
         async with room:
-            problem = await _damage(repository, wanted)
+            problem = await _damage(repository, account, wanted)
         if problem:
             problems.append(f"{printable(wanted.entry.path)}: {problem}")
 
     manifest = await repository.manifests.read(version)
     try:
-        async for group in groups(repository, manifest):
-            async with asyncio.TaskGroup() as tasks:
-                for wanted in group:
-                    tasks.create_task(look(wanted))
+        with budget.account() as account:
+            async for group in groups(repository, manifest):
+                async with asyncio.TaskGroup() as tasks:
+                    for wanted in group:
+                        tasks.create_task(look(wanted))
     except BaseExceptionGroup as error:
         raise root_cause(error) from error
     return sorted(problems)[:_PROBLEMS_TOLD]
 
 
-async def _damage(repository: Repository, wanted: Wanted) -> str:
+async def _damage(repository: Repository, account: Account, wanted: Wanted) -> str:
     try:
         for read in coalesce([Goal(b"", chunk) for chunk in await chunks_of(repository, wanted)]):
-            await repository.packs.chunks(read[0].chunk.pack, [goal.chunk.frame for goal in read])
+            frames = [goal.chunk.frame for goal in read]
+            hold = await account.take(repository.packs.holds(frames))
+            try:
+                await repository.packs.chunks(read[0].chunk.pack, frames)
+            finally:
+                hold.release()
     except Corrupt as error:
         return error.what
     return ""

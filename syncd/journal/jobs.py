@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from syncd.errors import Corrupt, NotFound
+from syncd.errors import Corrupt, InvalidInput, NotFound
 from syncd.jobs.states import ENDED, Kind, State
 from syncd.journal.core import Ledger
 
@@ -33,11 +33,21 @@ class RunFacts(msgspec.Struct, frozen=True, omit_defaults=True):
     started: float = 0.0
 
 
+class RankFacts(msgspec.Struct, frozen=True):
+    """Which share of a version that several ranks make; see `UploadSpec`."""
+
+    group: str
+    rank: int
+    world_size: int
+    local_world_size: int = 1
+
+
 class UploadSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     """What an upload shall commit. `txn` is its id in the remote for ever (law L3); the rest as logged.
 
     `inputs` are the versions ("project/name:vN") that `run` had used through this daemon by then. `files` and `bytes`
-    count the draft when it was logged; `ways` and `gaps` repeat the pin's receipt.
+    count the draft when it was logged; `ways` and `gaps` repeat the pin's receipt. With a `group` it is the share of
+    `rank` of `world_size`; `local_world_size` ranks log through this daemon, as far as the caller knows.
     """
 
     txn: str
@@ -52,6 +62,10 @@ class UploadSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     bytes: int = 0
     ways: dict[str, int] = {}
     gaps: tuple[str, ...] = ()
+    group: str = ""
+    rank: int = 0
+    world_size: int = 1
+    local_world_size: int = 1
 
 
 class DownloadSpec(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -66,15 +80,19 @@ class DownloadSpec(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class JobResult(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What came of it. `new_version` is false when identical content was there; `bytes_stored` after dedup."""
+    """What came of it. `new_version` is false when identical content was there; `bytes_stored` after dedup.
 
-    version: int
+    A rank's contribution has no `version` before the last rank's is there; `aborted` says why it never will.
+    """
+
+    version: int | None = None
     new_version: bool = True
     digest: Octets = b""
     bytes_stored: int = 0
     files: int = 0
     bytes: int = 0
     warnings: tuple[str, ...] = ()
+    aborted: str = ""
 
 
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -109,6 +127,8 @@ class JobRow(msgspec.Struct, frozen=True):
 _COLUMNS = "job, kind, state, resume, repo, draft, project, name, spec, result, error, attempt, created, updated"
 _OPEN = "state IN ({})".format(", ".join(f"'{state}'" for state in State if state not in ENDED))
 """Said positively: ended jobs are many, and only so the index on `state` passes them by."""
+_NAMED = 3
+"""How many of the jobs are named to somebody whose word could mean each of them."""
 _ORDER = "ORDER BY created DESC, job DESC"
 
 
@@ -138,6 +158,26 @@ class JobRows:
         if row is None:
             raise _no_job(job)
         return row
+
+    async def named(self, start: str) -> JobRow:
+        """Return the one job whose id is, or begins with, `start`.
+
+        Raises:
+            NotFound: there is none.
+            InvalidInput: several ids begin so; some of them are named.
+        """
+        found = await self._ledger.read(lambda db: _starting(db, start))
+        if not found:
+            raise _no_job(start)
+        if len(found) > 1 and found[0].job != start:
+            names = ", ".join(row.job for row in found[:_NAMED]) + (", ..." if len(found) > _NAMED else "")
+            raise InvalidInput(f"more than one job begins with {start}", names, "type more of its id")
+        return found[0]
+
+    async def failed_count(self) -> int:
+        """Return how many jobs failed and were not cancelled since."""
+        query = f"SELECT count(*) FROM jobs WHERE state = '{State.FAILED}'"
+        return await self._ledger.read(lambda db: int(db.execute(query).fetchone()[0]))
 
     async def of_draft(self, draft: str) -> JobRow | None:
         """Return the job that a draft became, None while it is a draft."""
@@ -233,6 +273,13 @@ def _page(db: sqlite3.Connection, open_only: bool, after: str, limit: int) -> li
     if cursor is None:
         raise _no_job(after)
     return _many(db, f"{where} AND (created, job) < (?, ?) {_ORDER} LIMIT ?", *cursor, limit)
+
+
+def _starting(db: sqlite3.Connection, start: str) -> list[JobRow]:
+    """Return some jobs whose ids begin so, the shortest first; no text, no job."""
+    if not start:
+        return []
+    return _many(db, "job >= ? AND substr(job, 1, ?) = ? ORDER BY job LIMIT ?", start, len(start), start, _NAMED + 1)
 
 
 def _one(db: sqlite3.Connection, where: str, *values: object) -> JobRow | None:

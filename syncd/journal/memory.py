@@ -28,6 +28,12 @@ class JournalMemory:
 
         return await self._ledger.read(act)
 
+    async def first_seen(self, repo: str, log: str) -> bytes | None:
+        """Return the stored bytes of a log's first entry, None where this node has not seen it."""
+        query = "SELECT body FROM logs WHERE repo=? AND log=? AND slot=0"
+        row = await self._ledger.read(lambda connection: connection.execute(query, (repo, log)).fetchone())
+        return bytes(row[0]) if row else None
+
     async def remember(self, repo: str, log: str, first: int, bodies: Sequence[bytes]) -> None:
         """Note entries just read, in the slots from `first` on."""
 

@@ -104,7 +104,7 @@ def _check_json(value: Any, where: str, depth: int) -> None:
     elif isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         raise InvalidInput(f"{where} is {value}", "Out of range float values are not JSON compliant")
     elif value is not None and not isinstance(value, str | int | float | bool):
-        raise InvalidInput(f"{where} is a {type(value).__name__}", "metadata holds JSON values only")
+        raise InvalidInput(f"{where} is of type {type(value).__name__}", "metadata holds JSON values only")
 
 
 def check_entry_path(path: bytes) -> bytes:

@@ -34,7 +34,7 @@ class ReceiptView:
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """One job: its state and progress in bytes and files; `bytes_stored` is what was sent after dedup."""
+    """One job: its state and progress in bytes and files; `bytes_stored` went over the wire: sent, or fetched."""
 
     job: str
     kind: str
@@ -56,6 +56,9 @@ class JobView:
     root: bytes = b""
     warnings: list[str] = field(default_factory=list)
     error: ErrorView | None = None
+    group: str = ""
+    rank: int = 0
+    world_size: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,24 @@ class FileView:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupView:
+    """The parts of one version as far as they have come: `state` is open, complete or aborted (`reason` says why).
+
+    `missing` names some of the ranks whose part has not come, `missing_count` says how many there are; `slot` is that
+    of its first part.
+    """
+
+    group: str
+    world_size: int
+    state: str
+    missing: list[int] = field(default_factory=list)
+    missing_count: int = 0
+    reason: str = ""
+    version: int | None = None
+    slot: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class VerifyView:
     """What verification read and what it found."""
 
@@ -145,7 +166,7 @@ class WatchView:
 
 @dataclass(frozen=True, slots=True)
 class StatusView:
-    """The daemon at a glance; `remote_state` is "ok" or the words of the last failure."""
+    """The daemon at a glance; `remote_state` is "ok" or the words of the last failure; `jobs` counts open ones."""
 
     version: str
     pid: int
@@ -163,6 +184,7 @@ class StatusView:
     watches: int
     pins: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    failed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,8 +144,9 @@ class History:
         alive = [version.number for version in self.versions if not version.deleted]
         if not alive:
             return "the artifact has no version yet"
-        names = ", ".join(sorted(self.aliases)) or "none"
-        return f"there are {len(alive)} versions up to v{alive[-1]}; aliases: {names}"
+        names = ", ".join([LATEST, *sorted(self.aliases)])
+        count = "is 1 version," if len(alive) == 1 else f"are {len(alive)} versions up to"
+        return f"there {count} v{alive[-1]}; aliases: {names}"
 
     def _apply_entry(self, slot: Slot) -> None:
         if (slot.number == 0) != isinstance(slot.entry, kinds.Create):

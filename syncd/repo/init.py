@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 
 from syncd.clock import Chance, random_hex
@@ -74,16 +75,31 @@ async def probe(store: Store, rng: Chance) -> list[str]:
     for _ in range(_PROBE_ROUNDS):
         key = probe_key(random_hex(rng, 8))
         bodies = [rng.getrandbits(256).to_bytes(32, "big") for _ in range(_RACERS)]
-        answers = await asyncio.gather(*(_wins(store, key, body) for body in bodies))
-        stored = await store.get(key)
-        winners = [body for body, won in zip(bodies, answers, strict=True) if won]
-        if len(winners) > 1 or stored not in bodies:
-            problems.append(f"{len(winners)} of {_RACERS} writers that raced for one key were told they won")
-        elif winners and winners[0] != stored:
-            problems.append("the stored bytes are not the winner's")
-        if await store.get(key, 8, 8) != stored[8:16]:
-            problems.append("a ranged read returned other bytes than asked for")
+        try:
+            problems += await _race(store, key, bodies)
+        except BaseException:
+            with suppress(SyncdError):  # the error that ends the probe is the one to be told
+                await store.delete(key)
+            raise
         await store.delete(key)
+    return problems
+
+
+async def _race(store: Store, key: str, bodies: list[bytes]) -> list[str]:
+    """Let every body be written to one key at once; return what is wrong with who won. No write goes on after it."""
+    problems: list[str] = []
+    answers = await asyncio.gather(*(_wins(store, key, body) for body in bodies), return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+    stored = await store.get(key)
+    winners = [body for body, won in zip(bodies, answers, strict=True) if won]
+    if len(winners) > 1 or stored not in bodies:
+        problems.append(f"{len(winners)} of {_RACERS} writers that raced for one key were told they won")
+    elif winners and winners[0] != stored:
+        problems.append("the stored bytes are not the winner's")
+    if await store.get(key, 8, 8) != stored[8:16]:
+        problems.append("a ranged read returned other bytes than asked for")
     return problems
 
 

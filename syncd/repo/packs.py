@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from weakref import WeakValueDictionary
 
 from syncd.errors import Corrupt, NotFound
+from syncd.format.codec import RAW
 from syncd.format.keys import pack_key
 from syncd.format.pack import TAIL_GUESS, Frame, parse_tail, tail_needed, view_frame
 from syncd.lanes import Lane
@@ -66,6 +67,12 @@ class Packs:
         if len(data) != wanted:
             raise Corrupt(f"{pack_key(pack)} is truncated", f"{len(data)} of {wanted} bytes came", "")
         return await self._lane.run(_open_all, pack, frames, data)
+
+    @staticmethod
+    def holds(frames: Sequence[Frame]) -> int:
+        """Return how many bytes `chunks` of these frames holds: what is read, and what is unpacked from it."""
+        unpacked = sum(frame.raw_length for frame in frames if frame.codec != RAW)
+        return frames[-1].offset + frames[-1].stored_length - frames[0].offset + unpacked
 
     def forget(self, pack: bytes) -> None:
         """Drop what is remembered of a pack."""

@@ -8,20 +8,26 @@ import os
 from collections import Counter, deque
 from collections.abc import Callable
 
+from msgspec.structs import asdict
+from msgspec.structs import replace as with_changes
+
 from syncd.clock import Clock
 from syncd.engine import Engine
-from syncd.errors import InvalidInput, NotFound, SyncdError
+from syncd.errors import Conflict, InvalidInput, NotFound, SyncdError
 from syncd.events import Bus, JobChanged
 from syncd.format.keys import artifact_log
+from syncd.format.log import Create, decode_entry
 from syncd.jobs.states import Kind, State
 from syncd.journal.core import Ledger
-from syncd.journal.jobs import DownloadSpec, JobRow, JobRows, RunFacts, UploadSpec
+from syncd.journal.jobs import DownloadSpec, JobRow, JobRows, RankFacts, RunFacts, UploadSpec
+from syncd.journal.memory import JournalMemory
 from syncd.journal.runs import inputs
 from syncd.model import names
 from syncd.model.views import ReceiptView, VersionView
 from syncd.pin.errands import Errands
 from syncd.pin.pins import Pins
 from syncd.upload.commit import check_spec
+from syncd.upload.part import check_group
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +52,7 @@ class DraftVerbs:
     ) -> None:  # fmt: skip
         self._ledger = ledger
         self._rows = JobRows(ledger)
+        self._memory = JournalMemory(ledger)
         self._engine = engine
         self._pins = pins
         self._bus = bus
@@ -86,15 +93,20 @@ class DraftVerbs:
 
     async def log(
         self, draft: str, key: names.ArtifactKey, type_: str, *, description: str, metadata: dict[str, object],
-        aliases: list[str], tags: list[str], run: RunFacts | None, empty: bool,
+        aliases: list[str], tags: list[str], run: RunFacts | None, empty: bool, check_type: bool = False,
+        ranks: RankFacts | None = None,
     ) -> JobRow:  # fmt: skip
         """Promise to upload a draft: durable on return. Repeating it for the same draft returns the same job.
 
         Args:
             empty: the caller added nothing on purpose; otherwise a draft that is not there is an error.
+            ranks: it is one rank's part of a version.
+            check_type: somebody waits who can act, so that another type than this node knows is refused now; otherwise
+                the job fails, keeps its pins and is seen.
 
         Raises:
             InvalidInput: a word that may not be used, or more than a log entry holds.
+            Conflict: as `check_type` says.
             NotFound: the draft was dropped meanwhile.
         """
         before = await self._rows.of_draft(_draft_id(draft))
@@ -105,6 +117,8 @@ class DraftVerbs:
         artifact_log(key)  # a project that no key can hold is refused now, not when everything has been sent
         names.check_type(type_)
         names.check_metadata(metadata)
+        if check_type:
+            await self.check_type(key, type_)
         given = tuple(dict.fromkeys(names.check_alias(alias) for alias in aliases))
         if empty:
             await self._pins.begin(draft)
@@ -116,6 +130,9 @@ class DraftVerbs:
             tags=tuple(dict.fromkeys(names.check_tag(tag) for tag in tags)), run=run, files=files, bytes=size,
             ways=await self._pins.ways(draft), inputs=await inputs(self._ledger, run.project, run.id) if run else (),
         )  # fmt: skip
+        if ranks is not None:
+            spec = with_changes(spec, **asdict(ranks))
+            check_group(spec)
         check_spec(spec)
         return await self._promise(
             JobRow(txn, Kind.UPLOAD, State.ACCEPTED, self._remote, draft, key.project, key.name, spec, now, now)
@@ -164,6 +181,24 @@ class DraftVerbs:
                 if draft not in self._held:
                     self._dropped.append(draft)  # before the deed: what is added meanwhile must not begin it anew
                     await self._let_drop(draft)
+
+    async def check_type(self, key: names.ArtifactKey, type_: str) -> None:
+        """Raise Conflict where what this node has read of the artifact's log says another type.
+
+        The remote is not asked, for the caller waits: what this node has not read yet the upload finds out.
+        """
+        repo = await self._memory.fact(f"repository {self._remote}")
+        first = await self._memory.first_seen(repo, artifact_log(key)) if repo else None
+        try:
+            entry = decode_entry(first) if first else None
+        except SyncdError:  # what the journal holds of it is damaged: the log itself will tell
+            return
+        if isinstance(entry, Create) and entry.type != type_:
+            raise Conflict(
+                f"Artifact {key} already exists with type '{entry.type}'; cannot create another with type '{type_}'",
+                "a name has one type for ever",
+                f"log it with type '{entry.type}' or under another name",
+            )
 
     async def _promise(self, row: JobRow) -> JobRow:
         """Journal a job and have it run, to the end though the caller goes away: no job is in the journal alone."""

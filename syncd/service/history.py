@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from syncd.budget import Budget
 from syncd.clock import Clock
 from syncd.download.verify import verify_directory, verify_remote
 from syncd.errors import Conflict, InvalidInput, NotFound, RemoteUnavailable, SyncdError
@@ -12,7 +13,7 @@ from syncd.format.keys import use_key
 from syncd.format.log import Delete, LogEntry, Undelete
 from syncd.format.manifest import DIRECTORY, FILE, REFERENCE, SYMLINK
 from syncd.lanes import Lane
-from syncd.model.names import ArtifactKey, version_number
+from syncd.model.names import LATEST, ArtifactKey, version_number
 from syncd.model.views import ArtifactView, FileView, VerifyView, VersionView
 from syncd.repo.history import History, Version
 from syncd.repo.repository import Repository
@@ -29,16 +30,18 @@ class HistoryVerbs:
     Args:
         repository: opens the repository; raises while the remote is away.
         lane: for comparing directories.
+        budget: bounds what is read of the remote at once.
         node: this node's id, told in entries.
         transaction: makes a fresh transaction id.
     """
 
     def __init__(
-        self, repository: Callable[[], Awaitable[Repository]], lane: Lane, clock: Clock, node: str,
-        transaction: Callable[[], str],
+        self, repository: Callable[[], Awaitable[Repository]], lane: Lane, budget: Budget, clock: Clock,
+        node: str, transaction: Callable[[], str],
     ) -> None:  # fmt: skip
         self._repository = repository
         self._lane = lane
+        self._budget = budget
         self._clock = clock
         self._node = node
         self._transaction = transaction
@@ -106,12 +109,17 @@ class HistoryVerbs:
         if root:
             problems = await verify_directory(repository, self._lane, version, root)
         else:
-            problems = [*await repository.reread(key), *await verify_remote(repository, version)]
+            problems = [*await repository.reread(key), *await verify_remote(repository, self._budget, version)]
         return VerifyView(view(history, version), version.files, version.size, problems)
 
-    async def remove(self, key: ArtifactKey, ref: str) -> VersionView:
-        """Mark a version deleted; its aliases go with it. NotFound."""
-        return await self._set_deleted(key, ref, True)
+    async def remove(self, key: ArtifactKey, ref: str, delete_aliases: bool) -> VersionView:
+        """Mark a version deleted; its aliases go with it.
+
+        Raises:
+            NotFound: there is no such version.
+            Conflict: it has aliases, and `delete_aliases` does not say that they may go. `latest` is none.
+        """
+        return await self._set_deleted(key, ref, True, delete_aliases)
 
     async def restore(self, key: ArtifactKey, ref: str) -> VersionView:
         """Take a deletion back while all of the version's bytes are certain to stay; `ref` must be a version number.
@@ -126,7 +134,7 @@ class HistoryVerbs:
             )
         return await self._set_deleted(key, ref, False)
 
-    async def _set_deleted(self, key: ArtifactKey, ref: str, deleted: bool) -> VersionView:
+    async def _set_deleted(self, key: ArtifactKey, ref: str, deleted: bool, aliased_too: bool = True) -> VersionView:
         repository = await self._repository()
         number = (await repository.history(key)).resolve(ref, deleted_too=True).number
         txn = self._transaction()
@@ -136,6 +144,8 @@ class HistoryVerbs:
             history = repository.replay(key)
             if history.versions[number].deleted == deleted or (not deleted and history.fence > seen):
                 return None
+            if not aliased_too:
+                _must_have_no_alias(history, number)  # here: whoever gives it one meanwhile takes our slot
             head: dict[str, Any] = {"txn": txn, "prev": prev, "node": self._node, "at": self._clock.now()}
             if deleted:
                 return Delete(**head, version=number)
@@ -152,6 +162,16 @@ class HistoryVerbs:
             await repository.artifact_log(key).append(txn, build)
         history = repository.replay(key)
         return view(history, history.versions[number])
+
+
+def _must_have_no_alias(history: History, number: int) -> None:
+    aliases = [alias for alias in history.aliases_of(number) if alias != LATEST]
+    if aliases:
+        raise Conflict(
+            f"{history.key}:v{number} has the {'aliases' if len(aliases) > 1 else 'alias'} {', '.join(aliases)}",
+            "they would be deleted with the version",
+            f"syncctl rm --force {history.key}:v{number}",
+        )
 
 
 def view(history: History, version: Version) -> VersionView:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from syncd.budget import Budget
 from syncd.clock import Chance, Clock, random_hex
 from syncd.engine import Engine
 from syncd.errors import Conflict, NotFound, SyncdError, root_cause
@@ -22,6 +23,7 @@ from syncd.pin.pins import Pins
 from syncd.repo.remote import Remote
 from syncd.service.collection import CollectionVerbs
 from syncd.service.drafts import DraftVerbs
+from syncd.service.groups import GroupVerbs
 from syncd.service.history import HistoryVerbs
 from syncd.service.jobs import JobVerbs, failure_error, is_stuck
 from syncd.watch.watcher import Watcher
@@ -59,6 +61,7 @@ class ServiceParts:
     bus: Bus
     meter: Meter
     lane: Lane
+    budget: Budget
     clock: Clock
     rng: Chance
     draft_ttl: float
@@ -67,7 +70,7 @@ class ServiceParts:
 
 
 class Service:
-    """Every verb a person could say. `drafts`, `jobs`, `history`, `collection`, `watcher`: those of their subject."""
+    """Every verb a person could say, by subject: `drafts`, `jobs`, `groups`, `history`, `collection`, `watcher`."""
 
     def __init__(self, parts: ServiceParts) -> None:
         self.facts = parts.facts
@@ -76,13 +79,16 @@ class Service:
         self._parts = parts
         rows = JobRows(parts.ledger)
         self._rows = rows
-        self.jobs = JobVerbs(rows, parts.engine, parts.bus)
+        self.groups = GroupVerbs(
+            parts.remote.repository, rows, parts.bus, parts.clock, parts.rng, parts.facts.node, self._transaction
+        )
+        self.jobs = JobVerbs(rows, parts.engine, parts.bus, self.groups)
         self.drafts = DraftVerbs(
             parts.ledger, parts.engine, parts.pins, parts.bus, parts.clock, parts.remote.url, self._transaction,
             parts.draft_ttl,
         )  # fmt: skip
         self.history = HistoryVerbs(
-            parts.remote.repository, parts.lane, parts.clock, parts.facts.node, self._transaction
+            parts.remote.repository, parts.lane, parts.budget, parts.clock, parts.facts.node, self._transaction
         )
         self.collection = CollectionVerbs(
             parts.remote.repository, parts.lane, parts.clock, parts.rng, parts.facts.node, parts.meter
@@ -141,6 +147,7 @@ class Service:
             watches=len(self.watcher.views()),
             pins=usage.files,
             warnings=list(facts.warnings),
+            failed=await self._rows.failed_count(),
         )
 
     async def logged(self, draft: str) -> str | None:
@@ -266,7 +273,12 @@ class Service:
 
 
 def _could_become(row: JobRow, ref: str) -> bool:
-    """Whether an open upload may be what `ref` means: `latest` and version numbers always, aliases it is given."""
+    """Whether an open upload may be what `ref` means: `latest` and version numbers always, aliases it is given.
+
+    Never a rank's: its version waits for other ranks, and they may wait for who asks.
+    """
+    if isinstance(row.spec, UploadSpec) and row.spec.group:
+        return False
     aliases = row.spec.aliases if isinstance(row.spec, UploadSpec) else ()
     return ref == names.LATEST or names.version_number(ref) is not None or ref in aliases
 

@@ -57,15 +57,25 @@ def _size(value: str | int) -> int:
         raise ValueError(f"{value!r} is not a size")
     number, step, binary = found.groups()
     base = 1024 if binary else 1000
-    return int(float(number) * base ** _SIZE_STEPS[step.upper()]) if step else int(float(number))
+    count = int(number) if number.isdigit() else float(number)  # a float would round what is shown exactly
+    return int(count * base ** _SIZE_STEPS[step.upper()]) if step else int(count)
 
 
 def show_size(value: int) -> str | int:
-    """Return bytes as the shortest exact text: 268435456 -> "256MiB"."""
+    """Return bytes as the shortest exact text: 268435456 -> "256MiB", 1000 -> "1000B"; 0 as it is."""
     for letter, power in reversed(_SIZE_STEPS.items()):
         unit = 1024**power
         if value and value % unit == 0:
             return f"{value // unit}{letter}iB"
+    return f"{value}B" if value else 0
+
+
+def show_duration(value: float) -> str | float:
+    """Return seconds as the shortest exact text: 600.0 -> "10min"; 0 and what no unit hits as they are."""
+    for unit in ("h", "min", "s", "ms"):
+        text = f"{round(value / _SECONDS[unit])}{unit}"
+        if value and _duration(text) == value:
+            return text
     return value
 
 
@@ -157,7 +167,7 @@ def choice(*words: str) -> Kind:
 
 
 SIZE = Kind('bytes, or a size such as "256MiB"', (int, str), _size, show_size)
-DURATION = Kind('seconds, or a duration such as "10min"', (int, float, str), _duration, _same)
+DURATION = Kind('seconds, or a duration such as "10min"', (int, float, str), _duration, show_duration)
 COUNT = Kind("a whole number", (int,), _count, _same)
 SHARE = Kind("a number above 0, at most 1", (int, float), _share, _same)
 SWITCH = Kind("true or false", (bool,), _switch, _same)

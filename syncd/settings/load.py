@@ -95,14 +95,30 @@ def read(
 def config_files(
     flags: Mapping[str, object], environ: Mapping[str, str], system_file: bytes = SYSTEM_FILE
 ) -> tuple[bytes, ...]:
-    """Return the files that count, weakest first; one asked for by name counts alone and must exist."""
+    """Return the files that count, weakest first; one asked for by name counts alone and must exist.
+
+    Else the machine's, then the user's `config.toml`, each followed by the `conf.d/*.toml` beside it in order of names.
+    """
     named = flags.get("config") or environ.get("SYNCD_CONFIG")
     if named:
         file = os.path.abspath(os.fsencode(str(named)))
         if not os.path.isfile(file):
             raise NotFound(f"no configuration file at {os.fsdecode(file)}", "", "check --config and SYNCD_CONFIG")
         return (file,)
-    return tuple(file for file in (system_file, user_file(environ)) if os.path.isfile(file))
+    places = (system_file, user_file(environ))
+    return tuple(file for place in places for file in (place, *_drop_ins(place)) if os.path.isfile(file))
+
+
+def _drop_ins(file: bytes) -> list[bytes]:
+    """Return the `conf.d/*.toml` beside a configuration file; the last one wins. Hidden files are editors' own."""
+    folder = os.path.join(os.path.dirname(file), b"conf.d")
+    try:
+        names = sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise InvalidInput(f"cannot read {os.fsdecode(folder)}", error.strerror or "", "check its mode") from error
+    return [os.path.join(folder, name) for name in names if name.endswith(b".toml") and not name.startswith(b".")]
 
 
 def user_file(environ: Mapping[str, str]) -> bytes:

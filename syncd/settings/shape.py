@@ -114,7 +114,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cache_dir: Annotated[bytes, About("what may be deleted at any time", PATH)]
     socket: Annotated[bytes, About("the unix socket clients talk to", PATH)]
     project: Annotated[str, About("project of clients that name none", TEXT)] = "uncategorized"
-    memory_budget: Annotated[int, About("bytes in flight between reading and the remote", SIZE)] = 256 * MIB
+    memory_budget: Annotated[int, About("bytes in flight, uploads and downloads together", SIZE)] = 256 * MIB
     bandwidth: Annotated[int, About("bytes a second to and from the remote, 0 for no bound", SIZE)] = 0
     web: Annotated[str, About("where the page, /metrics and /healthz are served", WEB)] = "off"
     idle_exit: Annotated[float, About("an autostarted daemon leaves after so long without work", DURATION)] = 600.0

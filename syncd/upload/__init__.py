@@ -5,7 +5,7 @@
 `scan` names the draft's files in order. `cut` reads windows of them in a lane, cuts at content-defined boundaries
 and hashes. `pack` asks what is stored already, turns the rest into frames and seals packs. `send` puts packs, several
 at once, and notes each in the journal. No stage knows another; queues between them are bounded, and every byte in
-flight is counted against one budget, so a slow remote stops the reading and nothing grows.
+flight is counted against the daemon's one budget, so a slow remote stops the reading and nothing grows.
 
 What a crash leaves, by the place it strikes:
 

@@ -11,13 +11,13 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Protocol
 
+from syncd.budget import Account, Hold
 from syncd.errors import SourceLost
 from syncd.format.digest import hash_bytes
 from syncd.journal.packs import ChunkRow
 from syncd.journal.pins import FileRow
 from syncd.lanes import Lane
 from syncd.model.names import printable
-from syncd.upload.budget import Budget, Hold
 from syncd.upload.parts import Chunking, Cut, FileCut, Piece
 
 
@@ -47,37 +47,30 @@ class CutStage:
         prefix: chunks of a file (by name) that an earlier life of the job has stored.
         chunking: how to cut.
         lane: threads for reading and hashing.
-        budget: what the buffers count against.
+        account: what the buffers count against.
         window: bytes one call takes.
     """
 
     def __init__(
-        self, open_pin: OpenPin, prefix: StoredPrefix, chunking: Chunking, lane: Lane, budget: Budget, window: int
+        self, open_pin: OpenPin, prefix: StoredPrefix, chunking: Chunking, lane: Lane, account: Account, window: int
     ) -> None:
         self._open_pin = open_pin
         self._prefix = prefix
         self._chunking = chunking
         self._lane = lane
-        self._budget = budget
+        self._account = account
         self._window = max(window, chunking.params.maximum)
 
     async def cuts(self, group: list[FileRow], tasks: asyncio.TaskGroup) -> AsyncGenerator[Awaitable[Cut], None]:
-        """Yield the cuts of a group in order, as awaitables that may still be at work in the lane.
-
-        Where the next one must wait for room, a cut without files goes before it that says how much it `wants`: the
-        one who holds the room may be waiting for cuts.
-        """
+        """Yield the cuts of a group in order, as awaitables that may still be at work in the lane."""
         if len(group) == 1 and group[0].size > self._window:
             async for cut in self._large(group[0], tasks):
                 yield cut
             return
         known = {row.name: await self._known(row) for row in group if row.type == "file" and row.size}
         size = sum(row.size for row in group if known.get(row.name) == [])
-        room = self._room(size)
-        if not self._budget.fits(room):
-            yield _ready(self._cut([], wants=room))
-        hold = await self._budget.take(room)
-        files = tasks.create_task(self._lane.run(self._cut_small, group, known, self._space(hold, size)))
+        hold = await self._take(size)
+        files = tasks.create_task(self._lane.run(self._cut_small, group, known, _space(hold, size)))
         yield tasks.create_task(_with_hold(files, hold))
 
     async def _known(self, row: FileRow) -> list[ChunkRow]:
@@ -89,18 +82,15 @@ class CutStage:
         known = await self._prefix(row.name)
         offset = known[-1].offset + known[-1].length if known else 0
         if known:
-            yield _ready(self._cut([FileCut(row, [], offset == row.size, known)]))
+            yield _ready(Cut([FileCut(row, [], offset == row.size, known)], Hold(self._account)))
         if offset == row.size:
             return
         reader = await self._lane.run(self._open, row)
         try:
             while offset < row.size:
                 size = min(self._window, row.size - offset)
-                room = self._room(size)
-                if not self._budget.fits(room):
-                    yield _ready(self._cut([], wants=room))
-                hold = await self._budget.take(room)
-                data = self._space(hold, size)
+                hold = await self._take(size)
+                data = _space(hold, size)
                 ends = await self._lane.run(self._read_window, reader, row, offset, data)
                 last = offset + ends[-1] == row.size
                 hashing = tasks.create_task(self._lane.run(_hash_window, data, ends, offset))
@@ -109,15 +99,10 @@ class CutStage:
         finally:
             reader.close()
 
-    def _room(self, size: int) -> int:
-        """Return what a read of `size` bytes holds: a whole window, in a buffer used again, unless it is small."""
-        return size if size * _FEW < self._window else self._window
-
-    def _space(self, hold: Hold, size: int) -> memoryview:
-        return memoryview(hold.buffer() if hold.size == self._window else bytearray(size))[:size]
-
-    def _cut(self, files: list[FileCut], wants: int = 0) -> Cut:
-        return Cut(files, Hold(self._budget, 0), wants)
+    async def _take(self, size: int) -> Hold:
+        """Wait for room for a read of `size` bytes: a whole window, in a buffer used again, unless it is small."""
+        small = size * _FEW < self._window
+        return await self._account.take(size if small else self._window, lend=not small)
 
     def _open(self, row: FileRow) -> Reader:
         if row.pin is None:
@@ -153,6 +138,10 @@ class CutStage:
         finally:
             reader.close()
         return _hash_window(data, ends, 0)
+
+
+def _space(hold: Hold, size: int) -> memoryview:
+    return memoryview(hold.buffer or bytearray(size))[:size]
 
 
 def _hash_window(data: memoryview, ends: list[int], offset: int) -> list[Piece]:

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from syncd.budget import Account
 from syncd.errors import RemoteUnavailable
 from syncd.format.codec import RAW, encode
 from syncd.format.digest import FileDigest
@@ -25,7 +26,6 @@ from syncd.journal.packs import ChunkRow, known_chunks
 from syncd.journal.pins import FileRow
 from syncd.lanes import Lane
 from syncd.model.names import printable
-from syncd.upload.budget import Budget
 from syncd.upload.parts import Cut, Done, FileCut, PackInFlight, PackRef, Piece, Progress, RunInFlight, UploadParams
 
 Payload = tuple[int, bytes | bytearray | memoryview]
@@ -77,7 +77,7 @@ class PackStage:
         params: sizes.
         nonce: 16 bytes for the packs of this job; the same for the same transaction, so that a repeated pack has the
             same name and bytes.
-        budget: what the cuts' holds are of.
+        account: what the cuts' holds are of; told what the open pack keeps of it.
         missing: tells which of some packs are not in the remote (and forgets them).
         seal: takes a full pack; returns when it may be forgotten (there is room to send it).
         progress: is told what was read.
@@ -90,7 +90,7 @@ class PackStage:
         lane: Lane,
         params: UploadParams,
         nonce: bytes,
-        budget: Budget,
+        account: Account,
         missing: Missing,
         seal: Seal,
         progress: Progress,
@@ -100,7 +100,7 @@ class PackStage:
         self._lane = lane
         self._params = params
         self._nonce = nonce
-        self._budget = budget
+        self._account = account
         self._missing = missing
         self._seal = seal
         self._progress = progress
@@ -128,8 +128,6 @@ class PackStage:
             RemoteUnavailable: what an earlier life had stored of a file is gone; it must be read again.
         """
         cut = prepared.cut
-        if self._pack.held and self._pack.held + cut.wants > self._budget.limit:
-            await self.flush()  # only this pack, once sent, can give the room that the reading waits for
         while self._noted and self._packs_noted - len(self._noted) < prepared.seen:
             self._drop(*self._noted.popleft())
         done = []
@@ -158,6 +156,7 @@ class PackStage:
             sealed = builder.seal()  # hashes the index alone: less than a turn of the lane would take
             pack.id, pack.parts, pack.size = sealed.pack, list(sealed.parts), sealed.size
             pack.frames = sealed.frames
+            self._account.rest(0)
             await self._seal(pack)
         elif self._pack.rows:
             pack, self._pack = self._pack, PackInFlight()
@@ -230,6 +229,7 @@ class PackStage:
     def _place(self, piece: Piece, payload: Payload, whole: Cut) -> tuple[PackRef, int]:
         if not self._pack.holds or self._pack.holds[-1] is not whole.hold:
             self._pack.holds.append(whole.hold.keep())
+            self._account.rest(self._pack.held)
         return self._frame(piece.hash, len(piece.data), *payload)
 
     def _frame(

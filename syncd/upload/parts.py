@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from syncd.budget import Hold
 from syncd.format.chunker import Cutter, Params
 from syncd.format.pack import Frame
 from syncd.journal.packs import ChunkRow
 from syncd.journal.pins import FileRow
-from syncd.upload.budget import Hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,6 @@ class UploadParams:
     window: int = 8 << 20
     pack_target: int = 16 << 20
     sends: int = 4
-    memory: int = 128 << 20
     compress: bool = True
 
 
@@ -55,14 +54,10 @@ class FileCut:
 
 @dataclass(slots=True)
 class Cut:
-    """What one call of the reading lane gave: parts of one large file, or many small ones; `hold` counts its bytes.
-
-    `wants` is how many bytes the reading waits to be given before the next cut; 0 when it does not wait.
-    """
+    """What one call of the reading lane gave: parts of one large file, or many small ones; `hold` counts its bytes."""
 
     files: list[FileCut]
     hold: Hold
-    wants: int = 0
 
 
 class PackInFlight:

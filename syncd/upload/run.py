@@ -1,6 +1,7 @@
 """One upload as a whole: the stages joined with bounded queues, then the manifest, then the row `prepared`.
 
-Memory: a cut waits for budget before it reads, the queue of cuts is short, and a full pack waits for a free send.
+Memory: a cut waits for budget before it reads, the line of cuts is short, and a full pack waits for a free send. Where
+others wait for the bytes of the open pack, it is sealed before it is full (see syncd.budget).
 Every failure ends the whole flow (one task group); what packs were stored by then is in the journal.
 """
 
@@ -9,7 +10,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from enum import Enum
 
+from syncd.budget import Account, Budget
 from syncd.clock import Clock
 from syncd.errors import NotFound, RemoteUnavailable, SourceLost, SyncdError, root_cause
 from syncd.format.builder import Located, ManifestBuilder
@@ -42,20 +45,44 @@ from syncd.meter import Meter
 from syncd.model.names import ArtifactKey
 from syncd.pin.pins import Pins
 from syncd.repo.repository import Repository
-from syncd.upload.budget import Budget
 from syncd.upload.commit import CommitStage, Fenced
 from syncd.upload.cut import CutStage
 from syncd.upload.pack import PackStage, Prepared
+from syncd.upload.part import PartStage
 from syncd.upload.parts import Chunking, Done, Progress, UploadParams, pack_id
 from syncd.upload.scan import scan
 from syncd.upload.seen import Seen
 from syncd.upload.send import SendStage
+from syncd.upload.union import UnionStage
 from syncd.upload.wip import PacksInUse
 
 _CUTS_AHEAD = 3
 _CHECKS_AT_ONCE = 16
 _FOREIGN_PACKS = 4096
 _TYPES = {"file": FILE, "symlink": SYMLINK, "dir": DIRECTORY}
+
+
+class _Mark(Enum):
+    WAKE = "something else than a cut is to be looked at"
+    END = "no cut comes any more"
+
+
+class _Line:
+    """Cuts on their way from the reader to the packer, in order, a few at most."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[Awaitable[Prepared] | _Mark] = asyncio.Queue(_CUTS_AHEAD)
+
+    async def put(self, item: Awaitable[Prepared] | _Mark) -> None:
+        await self._queue.put(item)
+
+    async def next(self) -> Awaitable[Prepared] | _Mark:
+        return await self._queue.get()
+
+    def wake(self) -> None:
+        """Let `next` return soon: behind what is in the line, which moves on by itself."""
+        if not self._queue.full():
+            self._queue.put_nowait(_Mark.WAKE)
 
 
 class Uploads:
@@ -67,14 +94,15 @@ class Uploads:
         pins: where the promised bytes are.
         lane: threads for reading, hashing and compressing.
         cutter: the chunker implementation at hand.
-        params: sizes and limits of one upload.
+        params: sizes of one upload.
+        budget: bounds what all flows hold.
         clock, node: for the log entry.
         meter: counts dedup_bytes, commit_conflicts; holds last_commit.
     """
 
     def __init__(
         self, repository: Repository, ledger: Ledger, pins: Pins, lane: Lane, cutter: Cutter, params: UploadParams,
-        clock: Clock, node: str, meter: Meter | None = None,
+        budget: Budget, clock: Clock, node: str, meter: Meter | None = None,
     ) -> None:  # fmt: skip
         self._repository = repository
         self._ledger = ledger
@@ -82,7 +110,9 @@ class Uploads:
         self._lane = lane
         self._chunking = Chunking(cutter, repository.record.chunker)
         self._params = params
+        self._budget = budget
         self._commit = CommitStage(repository, clock, node)
+        self._part = PartStage(repository, self._commit, UnionStage(repository, lane), clock)
         self._seen = Seen(repository, ledger)
         self._clock = clock
         self._meter = meter
@@ -106,10 +136,13 @@ class Uploads:
         await self._commit.check_type(key, spec.type)
         if self._commit.done(key, spec):
             return []
+        if spec.group:
+            self._part.check(key, spec)
         warnings = await self._learn_newest(key)
         try:
-            async with asyncio.TaskGroup() as tasks:
-                await self._store_all(job, spec, epoch, meter, tasks)
+            with self._budget.account() as account:  # outside the group: it closes when no task holds anything
+                async with asyncio.TaskGroup() as tasks:
+                    await self._store_all(job, spec, epoch, meter, tasks, account)
         except BaseExceptionGroup as group:
             raise root_cause(group) from group
         return warnings
@@ -124,7 +157,8 @@ class Uploads:
             ready = await prepared(self._ledger, job.job)
             try:
                 stored = await stored_bytes(self._ledger, job.job)
-                result = await self._commit.commit(job, spec, ready, stored)
+                finish = self._part.contribute if spec.group else self._commit.commit
+                result = await finish(job, spec, ready, stored)
                 break
             except Fenced as fenced:
                 await self._choose_anew(job, fenced)
@@ -150,19 +184,18 @@ class Uploads:
         self._conflicts = conflicts
 
     async def _store_all(
-        self, job: JobRow, spec: UploadSpec, epoch: int, meter: Progress, tasks: asyncio.TaskGroup
+        self, job: JobRow, spec: UploadSpec, epoch: int, meter: Progress, tasks: asyncio.TaskGroup, account: Account
     ) -> None:
         draft = job.draft or ""
         params = self._params
         repo_id = self._repository.id
-        budget = Budget(params.memory)
         packer = PackStage(
             self._ledger,
             repo_id,
             self._lane,
             params,
             pack_nonce(spec.txn, epoch),
-            budget,
+            account,
             self._missing,
             lambda pack: sender.send(pack),  # noqa: PLW0108  the sender is made below, for it needs the packer
             meter,
@@ -179,12 +212,16 @@ class Uploads:
         async def prefix(name: bytes) -> list[ChunkRow]:
             return await progress(self._ledger, repo_id, draft, name) if resumed else []
 
-        cutter = CutStage(self._pins.reader, prefix, self._chunking, self._lane, budget, params.window)
-        queue: asyncio.Queue[Awaitable[Prepared] | None] = asyncio.Queue(_CUTS_AHEAD)
-        reading = tasks.create_task(self._read(draft, cutter, packer, queue, tasks))
+        cutter = CutStage(self._pins.reader, prefix, self._chunking, self._lane, account, params.window)
+        line = _Line()
+        account.on_press = line.wake
+        reading = tasks.create_task(self._read(draft, cutter, packer, line, tasks))
         done: list[Done] = []
-        while (coming := await queue.get()) is not None:
-            done.extend(await packer.add(await coming))
+        while (coming := await line.next()) is not _Mark.END:
+            if coming is not _Mark.WAKE:
+                done.extend(await packer.add(await coming))
+            if account.pressed:
+                await packer.flush()
         await reading
         _check_complete(spec, done)
         await packer.flush()
@@ -194,17 +231,16 @@ class Uploads:
         await record_prepared(self._ledger, job.job, ready)
 
     async def _read(
-        self, draft: str, cutter: CutStage, packer: PackStage, queue: asyncio.Queue[Awaitable[Prepared] | None],
-        tasks: asyncio.TaskGroup,
-    ) -> None:  # fmt: skip
+        self, draft: str, cutter: CutStage, packer: PackStage, line: _Line, tasks: asyncio.TaskGroup
+    ) -> None:
         async def page(after: bytes, limit: int) -> list[FileRow]:
             return await self._pins.entries(draft, after, limit)
 
         async for group in scan(page, self._params.window):
             async with aclosing(cutter.cuts(group, tasks)) as cuts:
                 async for cut in cuts:
-                    await queue.put(tasks.create_task(packer.prepare(cut)))
-        await queue.put(None)
+                    await line.put(tasks.create_task(packer.prepare(cut)))
+        await line.put(_Mark.END)
 
     async def _store_manifest(
         self, job: JobRow, spec: UploadSpec, epoch: int, packer: PackStage, done: list[Done]
@@ -218,12 +254,12 @@ class Uploads:
             builder.placed(page.hash, pack_id(pack), frame)
         manifest = builder.manifest(job.project, job.name, spec.type, spec.txn, self._chunking.params)
         data = encode_manifest(manifest)
-        name = manifest_key(manifest.digest, spec.txn, epoch)
+        body = manifest_hash(data)
+        name = manifest_key(manifest.digest, spec.txn, epoch, body)
         await self._repository.store.put(name, [data])
         return PreparedRow(
-            name, manifest_hash(data), len(data), manifest.digest, manifest.entries, manifest.files, manifest.size,
-            epoch,
-        )  # fmt: skip
+            name, body, len(data), manifest.digest, manifest.entries, manifest.files, manifest.size, epoch
+        )
 
     async def _learn_newest(self, key: ArtifactKey) -> list[str]:
         """Learn the chunks of the artifact's newest version, whoever logged it. Failing costs bandwidth, no more."""

@@ -78,6 +78,7 @@ def _header(status: StatusView, now: float) -> str:
         ("To upload", size(status.queue_bytes)),
         ("Spool", size(status.spool_bytes)),
         ("Memory", f"{size(status.memory_bytes)} <small>budget {size(status.memory_budget)}</small>"),
+        ("Failed jobs", f'<b class="bad">{status.failed}</b>' if status.failed else "none"),
         ("Watched", _count(status.watches, "directory", "directories")),
         ("Started", ago(status.started, now)),
     )
@@ -91,7 +92,7 @@ def _warnings(status: StatusView) -> str:
 
 
 def _jobs(jobs: Sequence[JobView], now: float) -> str:
-    head = ("State", "Artifact", "Progress", "Sent", "Files", "Changed")
+    head = ("State", "Artifact", "Progress", "Transferred", "Files", "Changed")
     return _table("Jobs", head, [_job(job, now) for job in jobs], "No jobs yet. Log an artifact and it appears here.")
 
 
@@ -103,7 +104,7 @@ def _job(job: JobView, now: float) -> str:
         f'<span class="state {text(job.state)}">{text(job.state)}</span>',
         f"{name}<br>{detail}",
         _progress(job),
-        size(job.bytes_stored),
+        f"{size(job.bytes_stored)} {'fetched' if job.kind == 'download' else 'sent'}",
         f"{job.files_done} of {job.files_total}",
         ago(job.updated, now),
     )

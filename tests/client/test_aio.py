@@ -54,7 +54,7 @@ async def test_a_cancelled_task_abandons_its_request_and_nothing_else(connection
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert (await connection.call(m.Ping())).protocol == 1
+    assert (await asyncio.wait_for(connection.call(m.Ping()), 10)).protocol == 1
     daemon.release()
 
 

@@ -12,9 +12,10 @@ from contextlib import suppress
 import pytest
 
 import syncd_client
-from syncd_client import errors
+from syncd_client import autostart, errors
 from syncd_client.connection import Connection
 from syncd_client.wire import messages as m
+from tests.kit.fake_daemon import FakeDaemon
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CLIENT = os.path.dirname(os.path.dirname(syncd_client.__file__))
@@ -114,6 +115,31 @@ def test_a_daemon_that_fails_is_quoted_at_once(install):
         Connection(autostart=True).call(m.Ping())
     assert caught.value.why == "the state directory is full"
     assert "daemon.log" in caught.value.hint
+
+
+ELSEWHERE = f"""#!{sys.executable}
+raise SystemExit(6)
+"""
+
+
+def test_a_daemon_of_our_state_directory_at_another_socket_is_found_out_at_once(install, tmp_path, home, monkeypatch):
+    install(ELSEWHERE)
+    monkeypatch.setattr(autostart, "START_AGAIN", 0.0)  # where nobody lives elsewhere it gives up, soon for this test
+    monkeypatch.setattr(autostart, "PATIENCE", 0.2)
+    state = tmp_path / "state"
+    state.mkdir()
+    other = os.path.join(home, "other")
+    (state / "daemon.lock").write_text(f"1\n{other}\n")
+    with pytest.raises(errors.DaemonUnavailable, match="did not answer"):  # nobody is there any more: not its fault
+        Connection(autostart=True).call(m.Ping())
+    daemon = FakeDaemon(other)
+    try:
+        with pytest.raises(errors.DaemonUnavailable, match=f"no syncd daemon answers at {home}/s") as caught:
+            Connection(autostart=True).call(m.Ping())
+    finally:
+        daemon.stop()
+    assert caught.value.why == f"that of the state directory {state} listens at {other}"
+    assert f"SYNCD_SOCKET={other}" in caught.value.hint
 
 
 def test_it_can_be_turned_off(install, tmp_path, monkeypatch):

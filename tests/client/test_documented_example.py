@@ -168,10 +168,11 @@ def test_a_failed_upload_is_a_value_error_that_keeps_its_code(wandb, daemon):
     artifact = wandb.init().log_artifact(wandb.Artifact("data", "dataset"))
     with pytest.raises(ValueError, match="the bucket refused") as caught:
         artifact.wait()
+    stands = f"its files stay pinned: `syncctl jobs` shows the job, `syncctl cancel {artifact.job}` lets them go"
     assert (caught.value.code, caught.value.exit_code, caught.value.hint) == (
         "remote_refused",
         8,
-        "look at the credentials",
+        f"look at the credentials; {stands}",
     )
     assert isinstance(caught.value.__cause__, PermissionError)
 

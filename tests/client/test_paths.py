@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pwd
+import socket
 import stat
 
 import pytest
@@ -23,33 +25,51 @@ def env(home, monkeypatch, tmp_path):
 def test_everything_follows_xdg(env):
     assert paths.state_dir() == b"/home/me/.local/state/syncd"
     assert paths.cache_dir() == b"/home/me/.cache/syncd"
-    assert paths.config_files() == [b"/home/me/.config/syncd/config.toml", b"/etc/syncd/config.toml"]
     env.setenv("XDG_STATE_HOME", "/s")
     env.setenv("XDG_CACHE_HOME", "/c")
-    env.setenv("XDG_CONFIG_HOME", "/k")
     env.setenv("XDG_RUNTIME_DIR", "/r")
     assert (paths.state_dir(), paths.cache_dir(), paths.default_socket()) == (
         b"/s/syncd",
         b"/c/syncd",
         b"/r/syncd/syncd.sock",
     )
-    assert paths.config_files()[0] == b"/k/syncd/config.toml"
 
 
 def test_our_own_variables_win_and_are_made_absolute(env, tmp_path):
     env.setenv("XDG_RUNTIME_DIR", "/r")
-    for name in ("SYNCD_SOCKET", "SYNCD_STATE_DIR", "SYNCD_CACHE_DIR", "SYNCD_CONFIG"):
+    for name in ("SYNCD_SOCKET", "SYNCD_STATE_DIR", "SYNCD_CACHE_DIR"):
         env.setenv(name, "x")
     env.chdir("/usr")
-    assert {paths.default_socket(), paths.state_dir(), paths.cache_dir(), *paths.config_files()} == {b"/usr/x"}
+    assert {paths.default_socket(), paths.state_dir(), paths.cache_dir()} == {b"/usr/x"}
+
+
+def test_the_machines_socket_for_this_user_wins_where_it_is_there_and_ours(env, home, monkeypatch):
+    env.setenv("XDG_RUNTIME_DIR", "/r")
+    monkeypatch.setattr(paths, "MACHINE_SOCKETS", os.fsencode(home))
+    place = os.path.join(home, pwd.getpwuid(os.getuid()).pw_name, "syncd.sock")
+    os.mkdir(os.path.dirname(place))
+    assert paths.default_socket() == b"/r/syncd/syncd.sock"
+    with open(place, "w"):
+        assert paths.default_socket() == b"/r/syncd/syncd.sock", "no socket"
+    os.unlink(place)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(place)
+        assert paths.default_socket() == os.fsencode(place)
+        env.setenv("SYNCD_SOCKET", "/x")
+        assert paths.default_socket() == b"/x"
+        env.delenv("SYNCD_SOCKET")
+        me = pwd.getpwuid(os.getuid())
+        monkeypatch.setattr(pwd, "getpwuid", lambda uid: me)
+        monkeypatch.setattr(os, "getuid", lambda: 0 if os.geteuid() else 4242)
+        assert paths._machines_socket() == b"", "of another user"
 
 
 def test_without_a_runtime_directory_the_socket_lies_in_a_private_one(env, home):
-    socket = paths.default_socket()
+    place = paths.default_socket()
     folder = os.path.join(os.fsencode(home), b"syncd-%d" % os.getuid())
-    assert socket == os.path.join(folder, b"syncd.sock")
+    assert place == os.path.join(folder, b"syncd.sock")
     assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
-    assert paths.default_socket() == socket
+    assert paths.default_socket() == place
 
 
 @pytest.mark.parametrize("trap", ["open to others", "a link"])

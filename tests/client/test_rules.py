@@ -145,3 +145,17 @@ def test_references_are_read_as_w_and_b_reads_them(said, meant):
 def test_references_that_mean_nothing_are_value_errors(said):
     with pytest.raises(ValueError, match="nvalid"):
         rules.parse_ref(said)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "said"),
+    [
+        ("hi", "metadata must be a dict, or the JSON text of one\n'hi' cannot be read as JSON"),
+        ([1], "metadata must be a dict, or the JSON text of one, not of type list"),
+        ({"a": object()}, "metadata.a is of type object\nmetadata holds JSON values only"),
+    ],
+)
+def test_metadata_is_refused_in_words_that_help(metadata, said):
+    with pytest.raises(errors.InvalidInput) as caught:
+        rules.check_metadata(metadata)
+    assert str(caught.value).startswith(said)

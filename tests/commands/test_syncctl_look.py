@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,6 +35,7 @@ from syncd_client.wire.messages import (
     Request,
     Restore,
     Show,
+    ShowJob,
     Shutdown,
     Status,
     StatusInfo,
@@ -44,6 +48,11 @@ from syncd_client.wire.messages import (
     WatchPage,
 )
 from tests.kit.answering_socket import WELCOME, AnsweringSocket
+from tests.kit.fake_daemon import FakeDaemon
+
+STATUS = StatusInfo(
+    "9.9", 7, "n", 1.0, "file:///r", "ok", "native-avx2", {"sending": 2}, 0, 0, 1, 2, 0, 0, {"lease": 3}
+)
 
 VERSION = VersionInfo(
     "p", "data", "dataset", 3, "ab" * 32, aliases=["latest", "best"], metadata={"loss": 0.5}, description="two\nlines",
@@ -161,6 +170,8 @@ def test_rm_and_restore_want_a_version_named(daemon: AnsweringSocket, run: Run, 
     assert (daemon.of(Remove), daemon.of(Restore)) == ([Remove("data", "v3")], [Restore("data", "v3", "p")])
     deleted = "deleted p/data:v3; `syncctl restore p/data:v3` takes it back, without its aliases"
     assert printed() == [deleted, "restored p/data:v3"]
+    assert run("rm", "data:best", "--force") == 0
+    assert daemon.of(Remove)[1] == Remove("data", "best", delete_aliases=True)
 
 
 def test_jobs_are_listed_up_to_a_number(daemon: AnsweringSocket, run: Run, printed: Printed) -> None:
@@ -176,12 +187,7 @@ def test_jobs_are_listed_up_to_a_number(daemon: AnsweringSocket, run: Run, print
 
 
 def test_status_shows_the_daemon_at_a_glance(daemon: AnsweringSocket, run: Run, printed: Printed) -> None:
-    daemon.on(
-        Status,
-        StatusInfo(
-            "9.9", 7, "n", 1.0, "file:///r", "ok", "native-avx2", {"sending": 2}, 0, 0, 1, 2, 0, 0, {"lease": 3}
-        ),
-    )
+    daemon.on(Status, STATUS)
     assert run("status") == 0
     lines = printed()
     assert "jobs:    2 sending" in lines
@@ -220,14 +226,54 @@ def test_ping_and_shutdown_speak_of_the_daemon(daemon: AnsweringSocket, run: Run
     ]
 
 
-@pytest.mark.parametrize("verb", ["ping", "shutdown"])
-def test_ping_and_shutdown_start_no_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+@pytest.mark.parametrize(("verb", "code"), [("ping", 5), ("shutdown", 0)])
+def test_ping_and_shutdown_start_no_daemon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], verb: str, code: int
+) -> None:
     def start(*_: object) -> None:
         raise AssertionError("a daemon was started")
 
     monkeypatch.setenv("SYNCD_AUTOSTART", "1")
     monkeypatch.setattr("syncd_client.autostart.start_and_connect", start)
-    assert main([verb, "--socket", str(tmp_path / "none")]) == 5
+    assert main([verb, "--socket", str(tmp_path / "none")]) == code
+    out, err = capsys.readouterr()
+    if verb == "shutdown":
+        assert (out, err) == (f"nothing to stop: no syncd daemon answers at {tmp_path}/none\n", "")
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_shutdown_whose_answer_is_lost_is_done_when_the_daemon_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ended: bool
+) -> None:
+    monkeypatch.setattr("syncd_client.cli.daemon.PATIENCE", 30.0 if ended else 0.1)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        fake = FakeDaemon(str(tmp_path / "s"), pid=process.pid)
+        fake.die_on["shutdown"] = 1
+        if ended:
+            process.kill()
+            process.wait(30)
+        try:
+            assert main(["shutdown", "--socket", fake.path]) == (0 if ended else 5)
+        finally:
+            fake.stop()
+            process.kill()
+    out, err = capsys.readouterr()
+    assert ("the daemon stops" in out, "went away in the middle" in err) == (ended, not ended)
+
+
+def test_jobs_that_are_named_are_shown(daemon: AnsweringSocket, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    daemon.on(ShowJob, JobInfo("abcd", "upload", "done", "p", "data", version=1))
+    assert run("jobs", "ab", "c") == 0
+    assert daemon.of(ShowJob) == [ShowJob("ab"), ShowJob("c")]
+    assert capsys.readouterr().out.count("abcd") == 2
+
+
+def test_failed_jobs_are_counted_in_status(
+    daemon: AnsweringSocket, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    daemon.on(Status, replace(STATUS, failed=2))
+    assert run("status") == 0
+    assert "failed:  2: `syncctl jobs` says why, `syncctl cancel JOB` ends it" in capsys.readouterr().out
 
 
 QUESTIONS: list[tuple[list[str], type[Request], Message]] = [

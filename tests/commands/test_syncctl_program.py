@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import resource
+import select
 import signal
 import subprocess
 import sys
@@ -248,10 +249,18 @@ def test_a_reader_that_has_enough_ends_it_without_a_traceback(daemon: AnsweringS
 
 @pytest.mark.parametrize("quiet", [False, True])
 def test_a_bar_is_drawn_on_a_terminal_only_and_wiped(daemon: AnsweringSocket, tmp_path: Path, quiet: bool) -> None:
+    drawn = b""
+
     def slow(request: Any, say: Any) -> Waited:
+        nonlocal drawn
         for step in range(5):
-            say(replace(JOB, bytes_done=step << 20))
-            time.sleep(0.11)  # the bar is drawn ten times a second
+            deadline = time.monotonic() + 30
+            while (
+                not quiet and b"%d%%" % (step * 25) not in drawn
+            ):  # the bar is drawn ten times a second, whatever comes meanwhile
+                assert time.monotonic() < deadline, drawn
+                say(replace(JOB, bytes_done=step << 20))
+                drawn += _new(master)
         return Waited([replace(JOB, state="done", version=1, bytes_done=4 << 20)])
 
     daemon.on(Wait, slow)
@@ -259,27 +268,26 @@ def test_a_bar_is_drawn_on_a_terminal_only_and_wiped(daemon: AnsweringSocket, tm
     argv = command("wait", "j1", "--socket", daemon.path, *(["-q"] if quiet else []))
     done = subprocess.run(argv, env=environment(), stdout=subprocess.PIPE, stderr=slave, text=True, timeout=60)
     os.close(slave)
-    drawn = _drain(master)
+    while piece := _new(master):
+        drawn += piece
+    os.close(master)
     assert "data:v1" in done.stdout
     assert "\r" not in done.stdout
     if quiet:
-        assert drawn == ""
+        assert drawn == b""
     else:
-        assert "50%" in drawn
-        assert "MiB/s" in drawn
-        assert "ETA" in drawn
+        assert b"50%" in drawn
+        assert b"MiB/s" in drawn
+        assert b"ETA" in drawn
 
 
-def _drain(master: int) -> str:
-    pieces = []
+def _new(terminal: int) -> bytes:
+    """Return what was drawn since the last look, b"" when nothing came within a moment or no writer is left."""
+    ready, _, _ = select.select([terminal], [], [], 0.05)
     try:
-        while piece := os.read(master, 4096):
-            pieces.append(piece)
+        return os.read(terminal, 4096) if ready else b""
     except OSError:  # EIO: every writer is gone
-        pass
-    finally:
-        os.close(master)
-    return b"".join(pieces).decode()
+        return b""
 
 
 def test_output_survives_a_locale_that_cannot_spell(daemon: AnsweringSocket) -> None:

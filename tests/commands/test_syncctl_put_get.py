@@ -33,7 +33,7 @@ from tests.kit.answering_socket import AnsweringSocket
 ACCEPTED = JobInfo("j1", "upload", "accepted", "p", "data", "dataset", bytes_total=100)
 DONE = replace(ACCEPTED, state="done", version=3, bytes_done=100)
 FAILED = replace(ACCEPTED, state="failed", error=ErrorInfo("source_lost", "a.bin changed", "why it did", "log again"))
-VERSION = VersionInfo("p", "data", "dataset", 3, "ab" * 32)
+VERSION = VersionInfo("p", "data", "dataset", 3, "ab" * 32, size=100, files=2)
 
 Run = Callable[..., int]
 
@@ -86,7 +86,20 @@ def test_put_sends_what_was_typed_and_prints_receipt_job_and_version(
         "job j1",
         "data:v3",
     ]
-    assert err == "note: power loss before sync\n"
+    assert err == "", "who waits until it is durable need not be told what holds until then"
+
+
+def test_put_tells_gaps_calmly(
+    daemon: AnsweringSocket, run: Run, tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gaps = ["/t/a: was open for writing", "guarded by leases", "power loss before sync"]
+    daemon.on(AddFile, Receipt(1, 10, 1, {"lease": 1}, gaps))
+    assert run("put", f"{tree}/a.bin", "--name", "data") == 0
+    assert capsys.readouterr().err == "note: /t/a: was open for writing\n"
+    assert run("put", f"{tree}/a.bin", "--name", "data", "--no-wait") == 0
+    assert capsys.readouterr().err == (
+        "note: /t/a: was open for writing\nnote: until it is durable: guarded by leases; power loss before sync\n"
+    )
 
 
 def test_put_takes_the_project_from_the_environment(
@@ -238,7 +251,7 @@ def test_get_resolves_first_and_prints_the_directory(
     daemon.on(Get, lambda request, say: replace(DONE, kind="download", root=request.root))  # type: ignore[attr-defined]
     daemon.on(Wait, lambda request, say: Waited([replace(DONE, kind="download", root=daemon.of(Get)[0].root)]))  # type: ignore[attr-defined]
     assert run("get", typed) == 0
-    assert capsys.readouterr() == (f"{tmp_path}/artifacts/data:v3\n", "")
+    assert capsys.readouterr() == (f"{tmp_path}/artifacts/data:v3\n", "p/data:v3: 2 files, 100 B, verified\n")
     assert daemon.of(Use) == [Use("data", "best", "p")]
     assert daemon.of(Get) == [Get("data", os.fsencode(tmp_path) + b"/artifacts/data:v3", "v3", "p")]
 

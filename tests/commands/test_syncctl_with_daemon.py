@@ -57,7 +57,10 @@ def test_what_is_put_is_found_got_and_verified(run: Run, tree: Path, tmp_path: P
     code, out, err = run("put", "tree", "--name", "round", "--alias", "best", "--metadata", "loss=0.5")
     assert (code, out.splitlines()[-1]) == (0, "round:v0"), err
     assert out.startswith("pinned 3 files, ")
-    assert run("get", "round:best") == (0, f"{tmp_path}/artifacts/round:v0\n", "")
+    code, out, err = run("get", "round:best")
+    assert (code, out) == (0, f"{tmp_path}/artifacts/round:v0\n"), err
+    assert err.startswith("uncategorized/round:v0: 3 files, ")
+    assert json.loads(run("get", "round", "--root", "again", "--json")[1])["job"]["bytes_stored"] > 0, "it was fetched"
     same = subprocess.run(["diff", "-r", "--no-dereference", tree, "artifacts/round:v0"], capture_output=True)
     assert (same.returncode, same.stdout) == (0, b"")
     assert run("verify", "round", "--root", "artifacts/round:v0")[0] == 0
@@ -150,3 +153,17 @@ def test_a_watched_directory_turns_into_versions(run: Run, tmp_path: Path) -> No
     assert "s1 seen:v0, marker" in out
     assert run("watch", "rm", "w")[0] == 0
     assert json.loads(run("watch", "ls", "--json")[1])["watches"] == []
+
+
+def test_who_looks_elsewhere_for_the_daemon_of_a_state_directory_is_told_where_it_is(
+    daemon: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state, elsewhere = Path(daemon).parent / "state", daemon + "2"
+    monkeypatch.setenv("SYNCD_STATE_DIR", str(state))
+    monkeypatch.setenv("SYNCD_AUTOSTART", "1")
+    assert main(["status", "--socket", elsewhere]) == 5
+    assert capsys.readouterr().err.splitlines()[:2] == [
+        f"syncctl: no syncd daemon answers at {elsewhere}",
+        f"that of the state directory {state} listens at {daemon}",
+    ]
+    assert main(["status", "--socket", daemon, "-q"]) == 0

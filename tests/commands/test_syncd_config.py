@@ -42,6 +42,13 @@ def test_what_is_shown_can_be_read_again_as_a_file(home: Path, capsys: pytest.Ca
     assert capsys.readouterr().out == first
 
 
+def test_sizes_and_times_are_shown_with_their_units(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(["config", "show", "--set", "retry.first=0.25", "--set", "bandwidth=1000"])
+    shown = capsys.readouterr().out.splitlines()
+    for line in ('memory_budget = "256MiB"', 'idle_exit = "10min"', 'retry.first = "250ms"', 'bandwidth = "1000B"'):
+        assert line in shown
+
+
 @pytest.mark.parametrize("arguments", [["--json", "config", "show"], ["config", "show", "--json"]])
 def test_json_is_one_object_wherever_the_flag_stands(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*arguments, "--origin"]) == 0

@@ -54,6 +54,17 @@ def test_a_second_init_opens_the_same_repository_and_writes_nothing(
     assert user_config(home).read_text().count("[[remote]]") == 1
 
 
+@pytest.mark.parametrize("word", ["foo", "secret@foo"])
+def test_what_is_no_url_is_blamed_on_the_argument_and_not_repeated(
+    word: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["init", word]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("syncd: the argument URL: it is not a URL\n")
+    assert "--remote" not in said
+    assert word not in said
+
+
 def test_other_settings_in_the_file_stay_and_it_is_still_toml(home: Path) -> None:
     user_config(home).parent.mkdir(parents=True)
     user_config(home).write_text('project = "mine"  # a comment\n[upload]\nconcurrency = 2')

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+from syncd.budget import Budget
 from syncd.format.chunker import DEFAULT, Params, load
 from syncd.format.digest import hash_bytes
 from syncd.journal.packs import ChunkRow
 from syncd.journal.pins import FileRow
 from syncd.lanes import Lane
-from syncd.upload.budget import Budget
 from syncd.upload.cut import CutStage
 from syncd.upload.parts import Chunking
 
@@ -38,10 +38,11 @@ async def test_small_files_keep_their_order_when_only_some_are_stored() -> None:
 
     lane = Lane("cut")
     chunking = Chunking(load(pure=True), Params(DEFAULT.id, 256, 1024, 4096))
-    cutter = CutStage(lambda pin: Pinned(CONTENT[names[pin]]), prefix, chunking, lane, Budget(1 << 20), 1 << 20)
     try:
-        async with asyncio.TaskGroup() as tasks:
-            cuts = [await cut async for cut in cutter.cuts(rows, tasks)]
+        with Budget(1 << 20).account() as account:
+            cutter = CutStage(lambda pin: Pinned(CONTENT[names[pin]]), prefix, chunking, lane, account, 1 << 20)
+            async with asyncio.TaskGroup() as tasks:
+                cuts = [await cut async for cut in cutter.cuts(rows, tasks)]
     finally:
         lane.close()
     files = [file for cut in cuts for file in cut.files]

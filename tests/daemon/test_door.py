@@ -24,8 +24,14 @@ def test_a_state_directory_has_one_daemon_and_the_second_is_told_which(tmp_path:
     with pytest.raises(Conflict) as caught:
         lock_state(at(tmp_path / "a" / "state"))
     assert f"process {os.getpid()}" in caught.value.why
+    first.note_socket(at(tmp_path / "a much longer name than the next"))
+    first.note_socket(at(tmp_path / "socket"))
+    with pytest.raises(Conflict) as caught:
+        lock_state(at(tmp_path / "a" / "state"))
+    assert caught.value.why == f"it is process {os.getpid()}, listening at {tmp_path}/socket"
     first.close()
     first.close()
+    first.note_socket(b"/nowhere")
     lock_state(at(tmp_path / "a" / "state")).close()
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from syncd import disk as disk_module
-from syncd.disk import Disk, copy_range, disk_error
+from syncd.disk import Disk, disk_error, moving
+from syncd.disk.moving import copy_range
 from syncd.lanes import Lane
 
 
@@ -136,7 +136,7 @@ def test_a_copy_has_the_bytes_asked_for_at_their_offsets(
 ):
     if not in_kernel:
         monkeypatch.setattr(os, "copy_file_range", _cross_device)
-        monkeypatch.setattr(disk_module, "_COPY_STEP", 777)
+        monkeypatch.setattr(moving, "_COPY_STEP", 777)
     target = os.path.join(here, b"copy")
     assert Disk().copy(opened, target, 9_000, start=1_000) == 8_000
     with open(target, "rb") as file:
@@ -165,6 +165,37 @@ def test_a_copy_to_another_file_system_arrives(opened: int):
             assert file.read() == bytes(range(250)) * 40
     finally:
         Disk().remove(target)
+
+
+def test_a_file_that_is_there_is_opened_as_it_is_and_no_link_is_followed(here: bytes):
+    path, link = os.path.join(here, b"f"), os.path.join(here, b"link")
+    for size in (5, 5, 2):
+        fd = Disk().open_or_create(path)
+        Disk().resize(fd, size)
+        os.close(fd)
+        assert os.stat(path).st_size == size
+    Disk().symlink(path, link)
+    assert os.readlink(link) == path
+    with pytest.raises(FileExistsError):
+        Disk().symlink(path, link)
+    with pytest.raises(OSError, match="symbolic links"):
+        Disk().open_or_create(link)
+
+
+def test_directories_come_and_go_below_an_open_one(here: bytes):
+    top = os.open(here, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        Disk().make_directory_at(top, b"d", 0o700)
+        with pytest.raises(FileExistsError):
+            Disk().make_directory_at(top, b"d", 0o700)
+        inner = os.open(b"d", os.O_PATH | os.O_DIRECTORY, dir_fd=top)
+        Disk().set_mode(inner, 0o111)
+        os.close(inner)
+        assert os.stat(os.path.join(here, b"d")).st_mode & 0o777 == 0o111
+        Disk().remove_directory_at(top, b"d")
+    finally:
+        os.close(top)
+    assert os.listdir(here) == []
 
 
 def _cross_device(*_: object) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from syncd.budget import Account
 from syncd.disk import Disk
 from syncd.download.run import discard
 from syncd.download.verify import verify_directory, verify_remote
@@ -271,13 +272,24 @@ async def test_a_directory_is_compared_entry_by_entry(one: Node, tmp_path: Path)
 
 async def test_the_remote_is_verified_and_the_damaged_file_named(one: Node) -> None:
     version = (await one.history()).versions[0]
-    assert await verify_remote(one.repository, version) == []
+    asked = []
+    take = Account.take
+
+    async def noting(account: Account, size: int, lend: bool = False) -> Any:
+        asked.append(size)
+        return await take(account, size, lend)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Account, "take", noting)
+        assert await verify_remote(one.repository, one.budget, version) == []
+    assert sum(asked) >= len(BIG), "what is read counts against the budget"
+    assert one.budget.used == 0
     victim = await on_flaky(one, FlakyStore(one.store))
     await victim.history()
     manifest = await victim.repository.manifests.read(version)
     pages = {ref.pack for ref in manifest.pages}
     keys = [info.key async for info in one.store.list("packs/") if bytes.fromhex(info.key[-64:]) not in pages]
     await one.store.put(keys[0], [b"gone bad"])
-    problems = await verify_remote(victim.repository, version)
+    problems = await verify_remote(victim.repository, victim.budget, version)
     assert problems
     assert keys[0] in problems[0]

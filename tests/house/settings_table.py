@@ -8,7 +8,7 @@ from syncd.settings.shape import Remote as Primary
 DERIVED = {
     "state_dir": "`$XDG_STATE_HOME/syncd`",
     "cache_dir": "`$XDG_CACHE_HOME/syncd`",
-    "socket": "`$XDG_RUNTIME_DIR/syncd/syncd.sock`",
+    "socket": "`/run/syncd/USER/syncd.sock` if there and the user's, else `$XDG_RUNTIME_DIR/syncd/syncd.sock`",
     "pin.spool_dirs": "none",
 }
 

@@ -77,7 +77,7 @@ def test_no_exception_is_swallowed_whole() -> None:
 
 LOOSE = {
     "syncd/pin/errands.py": "pins are begun by callers who may leave; the room awaits its errands when it closes",
-    "syncd/disk.py": "a restored range is written to its end though its caller was cancelled, who waits for that",
+    "syncd/lanes.py": "what uses a lane's threads ends by itself; a cancelled caller waits for that",
 }
 
 

@@ -61,13 +61,15 @@ class Fate:
 
     Args:
         side: BEFORE, AFTER or LOST. AFTER leaves out what changes nothing, LOST counts the verbs of the store alone.
+        only: the name of the effects that count, "" for all: where threads race, a number alone meets what it may.
     """
 
-    def __init__(self, record: Record, at: int = 0, side: str = BEFORE) -> None:
+    def __init__(self, record: Record, at: int = 0, side: str = BEFORE, only: str = "") -> None:
         self.record = record
         self.count = 0
         self._at = at
         self._side = side
+        self._only = only
         self._numbers = itertools.count(1)
 
     @contextmanager
@@ -84,6 +86,8 @@ class Fate:
         if self._side == LOST and not effect.startswith("store."):
             return -1
         if self._side == AFTER and effect in CHANGES_NOTHING:
+            return -1
+        if self._only not in ("", effect):
             return -1
         number = self.count = next(self._numbers)
         if number == self._at and self._side == BEFORE:

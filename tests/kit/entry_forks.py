@@ -3,8 +3,8 @@
 "In process" without its lie: what dies here dies for good, with its threads, leases and descriptors, because it is a
 process; and it costs a fork instead of an interpreter's start. The parent has no thread, so forking it is safe.
 
-One JSON line in is one life: {"life": name, "work": directory, "settings": {...}, "at": n, "side": s}. One line out is
-its end: {"signal": number, "reply": what the life returned, "error": traceback}.
+One JSON line in is one life: {"life": name, "work": directory, "settings": {...}, "at": n, "side": s, "only": name}.
+One line out is its end: {"signal": number, "reply": what the life returned, "error": traceback}.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _live(order: dict[str, Any]) -> dict[str, Any]:
     faulthandler.dump_traceback_later(_LONGEST, exit=True)
     leases.mask_signals()
     work = Path(order["work"])
-    fate = Fate(Record(work / "record"), order.get("at", 0), order.get("side", BEFORE))
+    fate = Fate(Record(work / "record"), order.get("at", 0), order.get("side", BEFORE), order.get("only", ""))
     try:
         return {"reply": _run(LIVES[order["life"]](work, order["settings"], fate))}
     except BaseException:  # noqa: BLE001  whatever it was, the test shall see it

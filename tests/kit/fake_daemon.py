@@ -25,8 +25,9 @@ class Answer(Exception):
 
 
 class FakeDaemon:
-    def __init__(self, path: str, staging: str = "", protocol: int = m.PROTOCOL) -> None:
+    def __init__(self, path: str, staging: str = "", protocol: int = m.PROTOCOL, pid: int | None = None) -> None:
         self.path, self.staging, self.protocol = path, staging, protocol
+        self.pid = os.getpid() if pid is None else pid
         self.asked: list[m.Request] = []
         self.die_on: Counter[str] = Counter()
         self.fail_jobs_with: m.ErrorInfo | None = None
@@ -133,7 +134,7 @@ class FakeDaemon:
 
     def _hello(self, _: m.Request) -> m.Welcome:
         return m.Welcome(
-            self.protocol, "0.0", [], os.getpid(), "node", "uncategorized", "memory:", os.fsencode(self.staging)
+            self.protocol, "0.0", [], self.pid, "node", "uncategorized", "memory:", os.fsencode(self.staging)
         )
 
     _ping = _hello

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from syncd.budget import Budget
 from syncd.disk import Disk
 from syncd.download.run import Downloads
 from syncd.errors import SourceLost
@@ -29,7 +30,8 @@ from syncd.upload.parts import UploadParams
 from syncd.upload.run import Uploads
 from tests.kit.repo_kit import InstantClock, open_repository
 
-SMALL = UploadParams(window=8 << 10, pack_target=16 << 10, sends=3, memory=256 << 10)
+SMALL = UploadParams(window=8 << 10, pack_target=16 << 10, sends=3)
+MEMORY = 256 << 10
 _TXNS = (f"txn-{number}" for number in itertools.count())
 
 Files = dict[bytes, bytes | str | None]
@@ -118,11 +120,12 @@ class Node:
     clock: InstantClock
     params: UploadParams = SMALL
     name: str = "node"
+    budget: Budget = field(default_factory=lambda: Budget(MEMORY))
     warnings: list[str] = field(default_factory=list)
 
     def uploads(self, source: Source) -> Uploads:
         return Uploads(
-            self.repository, self.journal, source, self.lane, load(), self.params, self.clock, self.name  # type: ignore[arg-type]
+            self.repository, self.journal, source, self.lane, load(), self.params, self.budget, self.clock, self.name  # type: ignore[arg-type]
         )  # fmt: skip
 
     async def upload(
@@ -144,7 +147,7 @@ class Node:
     ) -> JobResult:  # fmt: skip
         spec = DownloadSpec("t", "latest", version, os.fsencode(root))
         row = JobRow(job, Kind.DOWNLOAD, State.FETCHING, "r", None, "p", name, spec, 0, 0)
-        downloads = Downloads(self.repository, disk or Disk(), self.lane, reads)
+        downloads = Downloads(self.repository, disk or Disk(), self.lane, self.budget, reads)
         return await downloads.fetch(row, spec, progress or Count())
 
     async def history(self, name: str = "data") -> History:
@@ -157,7 +160,7 @@ def upload_job(txn: str, name: str = "data", type_: str = "dataset", **spec: Any
 
 
 @asynccontextmanager
-async def node(state: Path, store: Store, params: UploadParams = SMALL) -> AsyncIterator[Node]:
+async def node(state: Path, store: Store, params: UploadParams = SMALL, memory: int = MEMORY) -> AsyncIterator[Node]:
     """Open a node on a state directory; the same directory again is the same node after a restart."""
     state.mkdir(parents=True, exist_ok=True)
     journal_lane, lane = Lane("journal"), Lane("work", 2)
@@ -166,7 +169,7 @@ async def node(state: Path, store: Store, params: UploadParams = SMALL) -> Async
         try:
             clock = InstantClock()
             repository = await open_repository(store, lane, JournalMemory(journal), clock)
-            yield Node(store, repository, journal, lane, clock, params, state.name)
+            yield Node(store, repository, journal, lane, clock, params, state.name, Budget(memory))
         finally:
             await journal.close()
     finally:

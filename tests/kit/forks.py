@@ -30,9 +30,11 @@ class Forks:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
-    def live(self, life: str, work: Path, settings: dict[str, str], at: int = 0, side: str = "before") -> End:
-        """Let a daemon live; see crash_lives.py for the lives. `at` and `side`: the effect it dies in."""
-        order = {"life": life, "work": str(work), "settings": settings, "at": at, "side": side}
+    def live(
+        self, life: str, work: Path, settings: dict[str, str], at: int = 0, side: str = "before", only: str = ""
+    ) -> End:
+        """Let a daemon live; see crash_lives.py for the lives. `at`, `side` and `only`: the effect it dies in."""
+        order = {"life": life, "work": str(work), "settings": settings, "at": at, "side": side, "only": only}
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()

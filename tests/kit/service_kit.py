@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from syncd.budget import Budget
 from syncd.clock import Clock, SystemClock
 from syncd.disk import Disk
 from syncd.download.run import Downloads
@@ -153,13 +154,13 @@ async def service_room(
         await pins.open()
         stack.push_async_callback(pins.close)
         remote = Remote("memory://", store, JournalMemory(journal), lanes["work"], clock, rng, NEW)
-        bus = Bus()
+        bus, budget = Bus(), Budget(1 << 20)
 
         async def flows() -> Flows:
             repository = await remote.repository()
-            params = UploadParams(8 << 10, 16 << 10, 3, 1 << 20)
-            uploads = Uploads(repository, journal, pins, lanes["work"], load(), params, clock, "node")
-            return Flows(uploads, Downloads(repository, Disk(), lanes["work"]))
+            params = UploadParams(8 << 10, 16 << 10, 3)
+            uploads = Uploads(repository, journal, pins, lanes["work"], load(), params, budget, clock, "node")
+            return Flows(uploads, Downloads(repository, Disk(), lanes["work"], budget))
 
         async def discard(row: JobRow) -> None:
             return
@@ -169,7 +170,7 @@ async def service_room(
         service = Service(
             ServiceParts(
                 facts=facts, ledger=journal, engine=engine, pins=pins, remote=remote, watcher=NoWatches(), bus=bus,  # type: ignore[arg-type]
-                meter=Meter(threading.Lock()), lane=lanes["work"], clock=clock, rng=rng, draft_ttl=600.0,
+                meter=Meter(threading.Lock()), lane=lanes["work"], budget=budget, clock=clock, rng=rng, draft_ttl=600.0,
                 stop=lambda: None, memory=lambda: 0,
             )
         )  # fmt: skip

@@ -48,6 +48,35 @@ async def test_threads_carry_the_name_of_their_lane(lane: Lane):
     assert name.startswith("syncd-test-lane_")
 
 
+async def test_what_uses_a_lane_several_times_ends_before_its_cancelled_caller_goes_on(lane: Lane):
+    first, second = Gate(), Gate()
+
+    async def both() -> str:
+        return await lane.run(first) + await lane.run(second)
+
+    caller = asyncio.ensure_future(lane.attend(both()))
+    await first.begun()
+    caller.cancel()
+    first.go_on.set()
+    await second.begun()
+    caller.cancel()
+    await asyncio.wait([caller], timeout=0.01)
+    assert not caller.done()
+    second.go_on.set()
+    await asyncio.wait([caller], timeout=30)
+    assert caller.cancelled()
+    assert second.left
+
+
+async def test_what_attended_work_returns_and_raises_is_its_callers(lane: Lane):
+    async def number(text: str) -> int:
+        return await lane.run(int, text)
+
+    assert await lane.attend(number("7")) == 7
+    with pytest.raises(ValueError, match="invalid literal"):
+        await lane.attend(number("x"))
+
+
 async def test_a_cancelled_caller_waits_for_its_thread_however_often_it_is_cancelled(lane: Lane):
     gate = Gate()
     caller = asyncio.ensure_future(lane.run(gate))

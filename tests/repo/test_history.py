@@ -201,7 +201,10 @@ def test_names_resolve_to_versions_or_say_what_there_is() -> None:
     for ref in ("v2", "nope"):
         with pytest.raises(NotFound) as caught:
             history.resolve(ref)
-        assert "up to v0" in caught.value.why
+        assert caught.value.why == "there is 1 version, v0; aliases: latest, best"
+    with pytest.raises(NotFound) as caught:
+        replay(V0, V1).resolve("nope")
+    assert caught.value.why.startswith("there are 2 versions up to v1; aliases: latest, ")
     with pytest.raises(NotFound):
         replay().resolve("latest")
 

@@ -15,6 +15,7 @@ from syncd.store.memory import MemoryStore
 from syncd_client.wire import messages as m
 from tests.kit.clocks import ManualClock
 from tests.kit.service_kit import Room, service_room
+from tests.kit.stores import FlakyStore, refuse
 
 
 @pytest.fixture
@@ -139,7 +140,11 @@ async def test_versions_are_removed_and_restored_and_lists_come_in_pages(room: R
         await client.add(f"d{number}", file)
         job = await client.call(m.Log(f"d{number}", "data", "dataset", aliases=["best"]))
         await client.call(m.Wait([job.job], 20.0))
-    assert (await client.call(m.Remove("data", "best"))).state == "DELETED"
+    assert await client.refused(m.Remove("data", "v4")) == "conflict", "it has an alias"
+    assert (await client.call(m.Show("data", "best"))).version == 4
+    assert (await client.call(m.Remove("data", "v3"))).state == "DELETED", "latest is no alias, and no other is there"
+    assert (await client.call(m.Restore("data", "v3"))).state == "COMMITTED"
+    assert (await client.call(m.Remove("data", "best", delete_aliases=True))).state == "DELETED"
     assert (await client.call(m.Show("data"))).version == 3
     assert await client.refused(m.Show("data", "best")) == "not_found"
     assert await client.refused(m.Restore("data", "best")) == "invalid"
@@ -156,3 +161,53 @@ async def test_versions_are_removed_and_restored_and_lists_come_in_pages(room: R
     rest = await client.call(m.ListVersions("data", limit=3, after=first.next))
     assert [v.version for v in (*first.versions, *rest.versions)] == [4, 3, 2, 1, 0]
     assert rest.next == ""
+
+
+async def test_another_type_is_refused_at_log_from_what_this_node_has_read(tmp_path: Path, file: Path) -> None:
+    store = FlakyStore(MemoryStore())
+    async with service_room(tmp_path / "home", store) as room:
+        client = await room.connect()
+        await client.add("d1", file)
+        await client.call(m.Wait([(await client.call(m.Log("d1", "data", "dataset"))).job], 20.0))
+        store.plan = lambda call: refuse(AssertionError("the caller waits: the remote must not be asked"))
+        await client.add("d2", file)
+        kind, body = await client.ask(m.Log("d2", "data", "model"))
+        assert (kind, body["code"]) == ("error", "conflict")
+        assert "already exists with type 'dataset'" in body["what"]
+        assert await room.pins.draft_count() == 1, "it can still be logged as what it is"
+        assert await client.refused(m.AddWatch(bytes(tmp_path), "data", "model")) == "conflict"
+        store.plan = lambda call: None
+        assert (await client.call(m.Log("d2", "data", "dataset"))).kind == "upload"
+        await client.add("d4", file)
+        key, nothing = ArtifactKey("proj", "data"), {"aliases": [], "tags": [], "run": None, "empty": False}
+        watched = await room.service.drafts.log("d4", key, "model", description="", metadata={}, **nothing)
+        (ended,) = (await client.call(m.Wait([watched.job], 20.0))).jobs
+        assert ended.state == "failed", "where nobody waits who could act, the job fails where it is seen, pins kept"
+    async with service_room(tmp_path / "other", store) as room:  # a node that has read nothing of it
+        client = await room.connect()
+        await client.add("d3", file)
+        job = await client.call(m.Log("d3", "data", "model"))
+        (ended,) = (await client.call(m.Wait([job.job], 20.0))).jobs
+        assert (ended.state, ended.error.code) == ("failed", "conflict")
+        assert (await client.call(m.Status())).failed == 1
+        await client.call(m.Cancel(job.job[:4]))
+        assert (await client.call(m.Status())).failed == 0
+
+
+async def test_a_job_is_named_by_any_beginning_that_no_other_has(room: Room, file: Path) -> None:
+    client = await room.connect()
+    jobs = []
+    for number in range(20):  # of 20 random ids, two begin with the same letter of sixteen
+        await client.add(f"d{number}", file)
+        jobs.append((await client.call(m.Log(f"d{number}", "data", "dataset"))).job)
+    assert all(job.state == "done" for job in (await client.call(m.Wait(jobs, 20.0))).jobs)
+    for job in jobs:
+        short = next(job[:n] for n in range(1, 33) if sum(one.startswith(job[:n]) for one in jobs) == 1)
+        assert (await client.call(m.ShowJob(short))).job == job
+        assert [one.job for one in (await client.call(m.Wait([short, job], 20.0))).jobs] == [job]
+    shared = next(job[0] for job in jobs if sum(one.startswith(job[0]) for one in jobs) > 1)
+    for request in (m.ShowJob(shared), m.Wait([shared]), m.Cancel(shared)):
+        assert await client.refused(request) == "invalid"
+    for unknown in ("", "%", "zz"):
+        assert await client.refused(m.Cancel(unknown)) == "not_found"
+    assert await client.refused(m.Cancel(jobs[0])) == "conflict", "it is done, and the id was understood"

@@ -22,6 +22,20 @@ def test_a_size_that_is_shown_reads_back_the_same(size: int) -> None:
     assert kinds.SIZE.read(kinds.SIZE.show(size), False) == size
 
 
+@given(st.floats(0, 1e9))
+def test_a_duration_that_is_shown_reads_back_the_same(seconds: float) -> None:
+    assert kinds.DURATION.read(kinds.DURATION.show(seconds), False) == seconds
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "text"),
+    [(kinds.DURATION, 600.0, "10min"), (kinds.DURATION, 0.2, "200ms"), (kinds.DURATION, 90.0, "90s"),
+     (kinds.DURATION, 0.0, 0), (kinds.SIZE, 256 << 20, "256MiB"), (kinds.SIZE, 1000, "1000B"), (kinds.SIZE, 0, 0)],
+)  # fmt: skip
+def test_what_is_shown_has_its_unit(kind: kinds.Kind, value: float, text: object) -> None:
+    assert kind.show(value) == text
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"), [("90", 90), ("1.5s", 1.5), ("250 ms", 0.25), ("10min", 600), ("1h", 3600)]
 )

@@ -55,6 +55,23 @@ def test_flags_win_over_environment_over_user_file_over_system_file(home: Path) 
     assert loaded.origins["web"].source == "default"
 
 
+def test_drop_ins_beside_a_file_win_over_it_and_the_last_over_the_first(home: Path) -> None:
+    system = write(home, "idle_exit = 1\nbandwidth = 1\nmemory_budget = 1", "etc/config.toml")
+    late = write(home, "bandwidth = 20\nmemory_budget = 20", "etc/conf.d/20-late.toml")
+    write(home, "bandwidth = 10\nretry.tries = 10", "etc/conf.d/10-early.toml")
+    for name in ("etc/conf.d/.hidden.toml", "etc/conf.d/30.toml.bak"):
+        write(home, "nonsense = 1", name)
+    user = write(home, "memory_budget = 2")
+    own = write(home, "idle_exit = 3", ".config/syncd/conf.d/a.toml")
+    loaded = read({}, env(home), system_file=os.fsencode(system))
+    settings = loaded.settings
+    assert (settings.idle_exit, settings.bandwidth, settings.memory_budget, settings.retry.tries) == (3, 20, 2, 10)
+    assert loaded.origins["idle_exit"].source == f"file {own}"
+    assert loaded.origins["bandwidth"].source == f"file {late}"
+    assert loaded.origins["memory_budget"].source == f"file {user}"
+    assert not read({"config": str(user)}, env(home), system_file=os.fsencode(system)).settings.bandwidth
+
+
 def test_a_file_named_by_flag_or_environment_counts_alone(home: Path) -> None:
     write(home, 'project = "user"')
     named = write(home, "idle_exit = 5", "mine.toml")

@@ -108,10 +108,10 @@ async def test_a_change_of_one_file_of_thousands_sends_that_file_and_one_page(
     tmp_path: Path, store: MemoryStore
 ) -> None:
     files: Files = {b"%05d" % n: b"%d" % n for n in range(5_000)}
-    async with node(tmp_path / "one", store, UploadParams(memory=8 << 20)) as one:
+    async with node(tmp_path / "one", store, UploadParams(), 8 << 20) as one:
         first = await one.upload(files)
         recording = Recording(store)
-    async with node(tmp_path / "one", recording, UploadParams(memory=8 << 20)) as one:
+    async with node(tmp_path / "one", recording, UploadParams(), 8 << 20) as one:
         second = await one.upload(files | {b"01000": b"changed"})
     assert (first.version, second.version) == (0, 1)
     assert put_bytes(recording) < 10_000, "one small pack with the file, one with its page"
@@ -264,7 +264,7 @@ async def test_what_is_in_flight_stays_within_the_budget_and_goes_on(tmp_path: P
     async with node(tmp_path / "init", store):
         pass  # repo.json is made
     held = Held(store)
-    async with node(tmp_path / "one", held, UploadParams(8 << 10, 16 << 10, 3, memory)) as one:
+    async with node(tmp_path / "one", held, UploadParams(8 << 10, 16 << 10, 3), memory) as one:
         source = Source(files)
         task = asyncio.ensure_future(one.upload(source))
         while not held.arrived.is_set() and not task.done():
@@ -303,7 +303,7 @@ async def test_cancelling_an_upload_ends_it_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("compress", "codec"), [(True, ZSTD), (False, RAW)])
 async def test_compression_is_used_where_it_is_wanted(one: Node, compress: bool, codec: int) -> None:
-    one.params = UploadParams(8 << 10, 16 << 10, 3, 256 << 10, compress)
+    one.params = UploadParams(8 << 10, 16 << 10, 3, compress)
     text = b"".join(b"line %d of a text that shrinks\n" % n for n in range(3000))
     await one.upload({b"t": text, b"z": bytes(50_000)})
     frames = [frame async for info in one.store.list("packs/") for frame in await _frames(one, info.key)]

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 from syncd.model.views import ArtifactView, ErrorView
@@ -70,6 +71,14 @@ def test_empty_lists_say_so_and_zero_bytes_do_not_divide():
     assert "Nothing committed yet" in html
     assert "0% · 0 B of 0 B" in page(made_up_status(), [upload(bytes_total=0, bytes_done=0)], [], None, NOW)
     assert "100% · 0 B of 0 B" in page(made_up_status(), [upload(bytes_total=0, state="done")], [], None, NOW)
+
+
+def test_what_went_over_the_wire_and_what_failed_is_said():
+    jobs = [upload(), upload(kind="download", bytes_stored=5 << 20)]
+    html = page(replace(made_up_status(), failed=3), jobs, [], None, NOW)
+    assert "<td>300.0 MiB sent</td>" in html
+    assert "<td>5.0 MiB fetched</td>" in html
+    assert '<dt>Failed jobs</dt><dd><b class="bad">3</b></dd>' in html
 
 
 def test_sizes_and_ages_are_for_people():

@@ -11,9 +11,10 @@ from syncd_client.wire.messages import Cancel, JobInfo, Remove, Restore, Version
 
 
 def remove(args: Namespace, console: Console) -> int:
-    """Mark a version deleted; which one must be said."""
+    """Mark a version deleted; which one must be said, and that its aliases may go."""
     wanted = _explicit(args.reference)
-    version: VersionInfo = console.call(Remove(wanted.name, wanted.ref, wanted.project))
+    request = Remove(wanted.name, wanted.ref, wanted.project, delete_aliases=args.force)
+    version: VersionInfo = console.call(request)
     name = render.full_name(version.project, version.name, version.version)
     console.say(f"deleted {name}; `syncctl restore {name}` takes it back, without its aliases")
     console.give(version)

@@ -55,6 +55,11 @@ class Console:
             self._connection = Connection(self._socket, autostart)
         return self._connection.call(request, on_event)
 
+    def daemon_pid(self) -> int | None:
+        """Return the process id of the daemon that was spoken to, None where none has answered."""
+        heard = self._connection.heard if self._connection else None
+        return heard.pid if heard else None
+
     def pages(self, request: Listing) -> Iterator[Any]:
         """Yield the replies to a listing, page by page."""
         while True:

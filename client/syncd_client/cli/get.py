@@ -9,7 +9,14 @@ from syncd_client import errors, paths
 from syncd_client.cli import reference, render
 from syncd_client.cli.console import Console
 from syncd_client.cli.wait import Listener, follow
+from syncd_client.progress import size
 from syncd_client.wire.messages import Get, JobInfo, Use, VersionInfo
+
+
+def console_line(version: VersionInfo) -> str:
+    """Return what was restored, in one line."""
+    name = render.full_name(version.project, version.name, version.version)
+    return f"{name}: {render.counted(version.files, 'file')}, {size(version.size)}"
 
 
 def get(args: Namespace, console: Console) -> int:
@@ -24,6 +31,7 @@ def get(args: Namespace, console: Console) -> int:
     job = follow(console, job.job)
     for warning in [*version.warnings, *job.warnings]:
         console.warn(f"note: {render.one_line(warning)}")
+    console.warn(f"{console_line(version)}, verified")
     console.answer(render.printable(job.root or os.path.abspath(root)))
     console.give({"version": version, "job": job})
     return errors.OK

@@ -8,9 +8,10 @@ import stat
 from argparse import Namespace
 from collections import Counter
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
-from syncd_client import errors, rules
+from syncd_client import errors, ranks, rules
 from syncd_client.cli import reference, render
 from syncd_client.cli.console import Console
 from syncd_client.cli.wait import follow
@@ -31,20 +32,20 @@ def put(args: Namespace, console: Console) -> int:
         aliases=rules.check_aliases(args.aliases),
         tags=rules.check_tags(args.tags),
     )
+    log = _as_rank(log, args)
     additions = plan(draft, [os.fsencode(path) for path in args.paths])
     try:
         receipt = joined([console.call(addition) for addition in additions])
         job: JobInfo = console.call(log)
-    except errors.DaemonUnavailable:
-        raise
-    except BaseException:
-        with suppress(errors.Error):  # what went wrong first is what counts; an abandoned draft ends by itself
-            console.call(DropDraft(draft))
+    except (errors.Error, KeyboardInterrupt) as error:
+        if not isinstance(error, errors.DaemonUnavailable):
+            with suppress(errors.Error):  # what went wrong first is what counts; an abandoned draft ends by itself
+                console.call(DropDraft(draft))
         raise
     console.goes_on(job.job)
     console.say(render.receipt_line(receipt))
-    for gap in receipt.gaps:
-        console.warn(f"note: {render.one_line(gap)}")
+    for note in notes(receipt, args.no_wait):
+        console.warn(f"note: {note}")
     console.say(f"job {job.job}")
     if args.no_wait:
         if console.quiet:
@@ -68,7 +69,28 @@ def tell(console: Console, job: JobInfo) -> None:
         console.warn(f"note: {render.one_line(warning)}")
     if not job.new_version and not job.warnings:  # the daemon's warning says the same, and more
         console.say("identical content is there already: no new version")
+    if job.group:
+        console.say(f"rank {job.rank} of {job.world_size}, group {render.one_line(job.group)}")
     console.answer(render.full_name("", job.name, job.version))
+
+
+def _as_rank(log: Log, args: Namespace) -> Log:
+    """Return the request as that of one rank, when a group was asked for."""
+    if args.group is None:
+        if args.rank is not None or args.world_size is not None:
+            raise errors.InvalidInput("a rank of which group?", "", "name it: --group G")
+        return log
+    group = args.group or ranks.group_from()
+    if not group:
+        raise errors.InvalidInput("which group?", "neither torchrun nor Slurm names one", "name it: --group G")
+    place = ranks.ranks(group, args.rank, args.world_size)
+    return replace(
+        log,
+        group=place.group,
+        rank=place.rank,
+        world_size=place.world_size,
+        local_world_size=place.local_world_size,
+    )
 
 
 def plan(draft: str, paths: list[bytes]) -> list[AddFile | AddDir]:
@@ -100,6 +122,17 @@ def plan(draft: str, paths: list[bytes]) -> list[AddFile | AddDir]:
         names[name] = path
         additions.append(AddFile(draft, real, name, seen.st_dev, seen.st_ino, seen.st_size))
     return additions
+
+
+def notes(receipt: Receipt, leaving: bool) -> list[str]:
+    """Return what a person should know of the pins: always what concerns one file, once, in one line, what holds for
+    all until the upload is durable, and that only when nobody waits for it. The JSON answer has everything.
+    """
+    of_a_file = [gap for gap in receipt.gaps if gap.startswith("/")]
+    of_all = [gap for gap in receipt.gaps if not gap.startswith("/")]
+    if of_all and leaving:
+        of_a_file.append(f"until it is durable: {'; '.join(of_all)}")
+    return [render.one_line(gap) for gap in of_a_file]
 
 
 def joined(receipts: list[Receipt]) -> Receipt:

@@ -56,7 +56,7 @@ class RunInfo(Message):
 class Receipt(Message):
     """What pinning did: how many files, bytes; `ways` counts files per way (reflink, lease, link, copy, blob, none).
 
-    `gaps` says in words what remains unprotected; empty when nothing does.
+    `gaps` says in words what remains unprotected, of a single file beginning with its path; empty when nothing does.
     """
 
     files: int
@@ -68,7 +68,11 @@ class Receipt(Message):
 
 @message
 class JobInfo(Message):
-    """One piece of daemon work. `state` from the job table (docs/DESIGN.md), `kind` is "upload" or "download"."""
+    """One piece of daemon work. `state` from the job table (docs/DESIGN.md), `kind` is "upload" or "download".
+
+    With a `group` it is the share of `rank` of `world_size`: done once it is in the log, and without a `version` until
+    all ranks' are.
+    """
 
     job: str
     kind: str
@@ -90,6 +94,9 @@ class JobInfo(Message):
     root: bytes = b""
     warnings: list[str] = field(default_factory=list)
     error: ErrorInfo | None = None
+    group: str = ""
+    rank: int = 0
+    world_size: int = 1
 
 
 @message
@@ -137,6 +144,23 @@ class FileInfo(Message):
     mode: int = 0
     digest: str = ""
     target: bytes = b""
+
+
+@message
+class GroupInfo(Message):
+    """The parts of one version as far as they have come: `state` is open, complete or aborted.
+
+    `missing` names the first 256 ranks whose part has not come, `missing_count` counts them all.
+    """
+
+    group: str
+    world_size: int
+    state: str
+    missing: list[int] = field(default_factory=list)
+    missing_count: int = 0
+    reason: str = ""
+    version: int | None = None
+    slot: int = 0
 
 
 @message
@@ -257,6 +281,9 @@ class Log(Request):
     """Turn a draft into an upload job. Repeating it for the same draft returns the same job.
 
     `empty` says that nothing was added on purpose; without it a draft the daemon does not know is an error.
+
+    With a `group` it is one rank's part of a version that `world_size` ranks make; `local_world_size` of them log
+    through this daemon, which then waits a little for all of them to share one entry.
     """
 
     op: ClassVar[str] = "log"
@@ -271,11 +298,15 @@ class Log(Request):
     tags: list[str] = field(default_factory=list)
     run: RunInfo | None = None
     empty: bool = False
+    group: str = ""
+    rank: int = 0
+    world_size: int = 1
+    local_world_size: int = 1
 
 
 @message
 class ShowJob(Request):
-    """One job by its id."""
+    """One job by its id, or by as many first letters of it as no other job has."""
 
     op: ClassVar[str] = "show_job"
     reply: ClassVar[type[Message]] = JobInfo
@@ -312,7 +343,9 @@ class Waited(Message):
 class Wait(Request):
     """Answered when the jobs named (none: all that are open now) have ended; events "job" carry JobInfo meanwhile.
 
-    `timeout` in seconds (None: for ever) ends it with a timeout error; the jobs go on.
+    Jobs are named as in ShowJob.
+    `timeout` in seconds (None: for ever) ends it with a timeout error; the jobs go on. The job of a rank has ended
+    when the version exists: then it is "done" and has a version; if its group was aborted it is "failed".
     """
 
     op: ClassVar[str] = "wait"
@@ -323,7 +356,7 @@ class Wait(Request):
 
 @message
 class Cancel(Request):
-    """Stop a job; bytes already stored become garbage, the pins are let go. An ended job is a conflict."""
+    """Stop a job, named as in ShowJob; bytes stored become garbage, pins are let go. An ended job is a conflict."""
 
     op: ClassVar[str] = "cancel"
     reply: ClassVar[type[Message]] = JobInfo
@@ -421,6 +454,44 @@ class ListFiles(Request):
 
 
 @message
+class GroupPage(Message):
+    """A page of groups, the one that began last first."""
+
+    groups: list[GroupInfo]
+    next: str = ""
+
+
+@message
+class ListGroups(Request):
+    """The groups of an artifact; those that became a version only when asked for."""
+
+    op: ClassVar[str] = "list_groups"
+    reply: ClassVar[type[Message]] = GroupPage
+    name: str
+    project: str = ""
+    complete: bool = False
+    after: str = ""
+    limit: int = 100
+
+
+@message
+class AbortGroup(Request):
+    """End a group that is not complete, for all its ranks; an empty `group` means every open one.
+
+    With `older_than` only groups whose first part is at least so many seconds old by the store's time. Answered by
+    those that are aborted now. A group named that is complete is a conflict.
+    """
+
+    op: ClassVar[str] = "abort_group"
+    reply: ClassVar[type[Message]] = GroupPage
+    name: str
+    group: str = ""
+    project: str = ""
+    reason: str = ""
+    older_than: float | None = None
+
+
+@message
 class Get(Request):
     """Start a job that restores a version below `root` (absolute); wait for it with Wait."""
 
@@ -456,13 +527,17 @@ class Verify(Request):
 
 @message
 class Remove(Request):
-    """Mark a version deleted in the log; no bytes are freed, Restore takes it back."""
+    """Mark a version deleted in the log; no bytes are freed, Restore takes it back.
+
+    One that has aliases (`latest` is none) is a conflict unless `delete_aliases` says that they may go with it.
+    """
 
     op: ClassVar[str] = "remove"
     reply: ClassVar[type[Message]] = VersionInfo
     name: str
     ref: str
     project: str = ""
+    delete_aliases: bool = False
 
 
 @message
@@ -562,7 +637,9 @@ class Explain(Request):
 
 @message
 class StatusInfo(Message):
-    """The daemon at a glance. `jobs` counts open jobs per state, `pins` files per way, sizes in bytes."""
+    """The daemon at a glance. `jobs` counts open jobs per state, `failed` those that failed and were not cancelled,
+    `pins` files per way, sizes in bytes.
+    """
 
     version: str
     pid: int
@@ -580,6 +657,7 @@ class StatusInfo(Message):
     watches: int
     pins: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    failed: int = 0
 
 
 @message
@@ -661,8 +739,8 @@ REQUESTS: dict[str, type[Request]] = {
     cls.op: cls
     for cls in (
         Hello, Ping, AddFile, AddDir, DropDraft, Log, ShowJob, ListJobs, Wait, Cancel, Use, Show, ListArtifacts,
-        ListVersions, ListFiles, Get, Verify, Remove, Restore, Collect, Explain, Status, AddWatch, ListWatches,
-        RemoveWatch, Subscribe, CancelRequest, Shutdown,
+        ListVersions, ListFiles, ListGroups, AbortGroup, Get, Verify, Remove, Restore, Collect, Explain, Status,
+        AddWatch, ListWatches, RemoveWatch, Subscribe, CancelRequest, Shutdown,
     )
 }  # fmt: skip
 """Every verb of protocol 1; the house test holds PROTOCOL.md against it."""

@@ -1,15 +1,7 @@
-"""Durable verbs on local files: the only place that writes, links, syncs and renames.
-
-Every verb but `restore_at` blocks and is called inside a lane. Paths are bytes. What "durable" takes is written here
-once: data fsynced before its name appears, the directory fsynced after. Verbs raise OSError as the kernel said it;
-the room that asked knows what the path meant and translates with `disk_error` (or to its own remote error).
-
-`Disk` is a class without state so that it can be handed in: crash tests wrap it and die in the n-th verb.
-"""
+"""The verbs, in one class: what a test kit wraps is all there is."""
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import fcntl
 import os
@@ -18,19 +10,15 @@ from contextlib import suppress
 
 import aiofiles
 
-from syncd.errors import LocalDisk, SyncdError
+from syncd.disk.moving import copy_range, write_all
 from syncd.lanes import Lane
 from syncd.model.buffer import Buffer
-from syncd.model.names import printable
 
 _FICLONE = 0x40049409
-_IOV_MAX = 1024
-_COPY_STEP = 16 << 20
-_CANNOT_COPY_IN_KERNEL = (errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM)
 
 
 class Disk:
-    """The verbs. Stateless; see the module docstring."""
+    """The verbs. Stateless; see the room's docstring."""
 
     def read_at(self, fd: int, offset: int, into: memoryview) -> int:
         """Fill `into` from `offset`; return the bytes read, fewer only at the end of the file."""
@@ -71,6 +59,18 @@ class Disk:
         """Create a file that must not exist and return its descriptor, for `append`; the caller closes it."""
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
 
+    def open_or_create(self, path: bytes, mode: int = 0o600) -> int:
+        """Open a file for reading and writing, made when it is not there; no link is followed. The caller closes it."""
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+
+    def resize(self, fd: int, size: int) -> None:
+        """Cut an open file, or lengthen it by a hole."""
+        os.ftruncate(fd, size)
+
+    def set_mode(self, fd: int, mode: int) -> None:
+        """Set the mode of an open file or directory, also of one opened by O_PATH because its mode forbids more."""
+        os.chmod(b"/proc/self/fd/%d" % fd, mode)
+
     def rename(self, source: bytes, target: bytes) -> None:
         """Move a synced file over `target` and make the new name durable."""
         os.rename(source, target)
@@ -80,6 +80,10 @@ class Disk:
         """Move a synced file to `name` in an open directory, durably: no link on the way can lead elsewhere."""
         os.rename(source, name, dst_dir_fd=directory)
         os.fsync(directory)
+
+    def symlink(self, target: bytes, path: bytes) -> None:
+        """Make a symbolic link in a place that must be free. Its name is not durable yet: rename it to its place."""
+        os.symlink(target, path)
 
     def link(self, source: bytes, target: bytes) -> None:
         """Give a synced file a second name that must be free (FileExistsError), durably. The put-if-absent of disks."""
@@ -160,6 +164,11 @@ class Disk:
             if not os.path.isdir(path):
                 raise
 
+    def make_directory_at(self, directory: int, name: bytes, mode: int) -> None:
+        """Create a directory in an open one, durably; FileExistsError when the name is taken."""
+        os.mkdir(name, mode, dir_fd=directory)
+        os.fsync(directory)
+
     def remove(self, path: bytes) -> None:
         """Unlink a file; one that is not there is no error."""
         with suppress(FileNotFoundError):
@@ -175,21 +184,17 @@ class Disk:
             raise
         return True
 
+    def remove_directory_at(self, directory: int, name: bytes) -> None:
+        """Remove an empty directory from an open one, durably."""
+        os.rmdir(name, dir_fd=directory)
+        os.fsync(directory)
+
     async def restore_at(self, lane: Lane, path: bytes, offset: int, parts: Sequence[Buffer]) -> None:
         """Write one after the other into an existing file from an offset on, on the lane's threads (restored files).
 
         A cancelled caller waits until the write has ended: no thread writes to, or opens, what others believe free.
         """
-        work = asyncio.get_running_loop().create_task(_restore_at(lane, path, offset, parts))
-        try:
-            await asyncio.shield(work)
-        except asyncio.CancelledError:
-            while not work.done():
-                with suppress(asyncio.CancelledError):
-                    await asyncio.wait([work])
-            if not work.cancelled():
-                work.exception()  # seen here: the cancellation outranks it
-            raise
+        await lane.attend(_restore_at(lane, path, offset, parts))
 
 
 async def _restore_at(lane: Lane, path: bytes, offset: int, parts: Sequence[Buffer]) -> None:
@@ -199,61 +204,3 @@ async def _restore_at(lane: Lane, path: bytes, offset: int, parts: Sequence[Buff
         await lane.run(write_all, file.fileno(), parts, offset)
     finally:
         await file.close()
-
-
-def write_all(fd: int, parts: Sequence[Buffer], offset: int | None = None) -> None:
-    """Write every part, whatever the kernel takes at a time: from `offset` on, None: at the descriptor's position."""
-    queue = [memoryview(part).cast("B") for part in parts if len(part)]
-    while queue:
-        some = queue[:_IOV_MAX]
-        wrote = done = os.writev(fd, some) if offset is None else os.pwritev(fd, some, offset)
-        offset = None if offset is None else offset + done
-        while queue and wrote >= len(queue[0]):
-            wrote -= len(queue.pop(0))
-        if wrote:
-            queue[0] = queue[0][wrote:]
-
-
-def copy_range(source: int, target: int, size: int, start: int = 0) -> int:
-    """Copy [start, size) between descriptors in the kernel where it can, else through a buffer; return bytes copied."""
-    done = start
-    in_kernel = True
-    while done < size:
-        step = min(_COPY_STEP, size - done)
-        if in_kernel:
-            try:
-                got = os.copy_file_range(source, target, step, done, done)
-            except OSError as error:
-                if error.errno not in _CANNOT_COPY_IN_KERNEL:
-                    raise
-                in_kernel = False
-                continue
-        else:
-            got = _copy_step(source, target, step, done)
-        if got == 0:
-            break
-        done += got
-    return done - start
-
-
-def _copy_step(source: int, target: int, step: int, offset: int) -> int:
-    piece = os.pread(source, step, offset)
-    view = memoryview(piece)
-    while view:
-        view = view[os.pwrite(target, view, offset + len(piece) - len(view)) :]
-    return len(piece)
-
-
-def disk_error(error: OSError, what: str, path: bytes = b"") -> SyncdError:
-    """Translate what the kernel said about one of this node's own paths into what the reader can do."""
-    hints = {
-        errno.ENOSPC: "free space on that file system",
-        errno.EDQUOT: "free space: the quota is used up",
-        errno.EROFS: "the file system is read-only: mount it writable or choose another directory",
-        errno.EACCES: "check owner and mode of the path",
-        errno.EPERM: "check owner and mode of the path",
-        errno.EMFILE: "raise the limit of open files (ulimit -n)",
-        errno.EIO: "the disk reports errors: check the kernel log",
-    }
-    name = f": {printable(path)}" if path else ""
-    return LocalDisk(f"{what}{name}", error.strerror or str(error), hints.get(error.errno or 0, ""))
