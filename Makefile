@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -rs
 JOBS   ?= 2
 INPUTS := pyproject.toml setup.py constraints.txt client/pyproject.toml syncd/format/_cut.c
 
-.PHONY: setup demo check format lint imports types test test-s3 crash scale bench clean
+.PHONY: setup demo check format lint imports types test test-s3 crash scale soak bench clean
 
 setup: $(STAMP)
 
@@ -37,7 +37,7 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 test: $(STAMP)
-	$(PYTEST) -q -n $(JOBS) --dist loadfile -m 'not crash and not scale and not ceph and not npm'
+	$(PYTEST) -q -n $(JOBS) --dist loadfile -m 'not crash and not scale and not soak and not ceph and not npm'
 
 # Buckets against real servers: Debian's radosgw, unpacked beside the environment, and what npm has. What cannot be had
 # is skipped, with the reason.
@@ -51,6 +51,9 @@ crash: $(STAMP)
 
 scale: $(STAMP)
 	$(PYTEST) -v -m scale --timeout 7200
+
+soak: $(STAMP)
+	$(PYTEST) -v -s -m soak --timeout 0
 
 bench: $(STAMP)
 	$(BIN)/python bench/run.py

@@ -55,9 +55,8 @@ def init(manner: Manner, url: str | None, config: str | None, assigned: tuple[st
     elsewhere = other_remote(loaded.settings)
     if elsewhere:
         manner.line(elsewhere)
-    manner.data(
-        {"repo_id": repo_id, "remote": shown, "created": made, "note": told, "daemon": elsewhere, "verdict": found.verdict}
-    )
+    told_all = {"note": told, "daemon": elsewhere, "verdict": found.verdict}
+    manner.data({"repo_id": repo_id, "remote": shown, "created": made, **told_all})
 
 
 def other_remote(settings: Settings) -> str:

@@ -21,7 +21,9 @@ from syncd.model import names
 from syncd.model.views import ArtifactView, JobView, StatusView, TakenView, VersionView, WatchView
 from syncd.pin.pins import Pins
 from syncd.repo.remote import Remote
+from syncd.service.collection import CollectionVerbs
 from syncd.service.drafts import DraftVerbs
+from syncd.service.groups import GroupVerbs
 from syncd.service.history import HistoryVerbs
 from syncd.service.jobs import JobVerbs, failure_error, is_stuck
 from syncd.service.pruning import Pruner
@@ -69,7 +71,7 @@ class ServiceParts:
 
 
 class Service:
-    """Every verb a person could say. `drafts`, `jobs`, `history` and `watcher` hold those of their subject."""
+    """Every verb a person could say, by subject: `drafts`, `jobs`, `groups`, `history`, `collection`, `watcher`."""
 
     def __init__(self, parts: ServiceParts) -> None:
         self.identity = parts.identity
@@ -78,7 +80,10 @@ class Service:
         self._parts = parts
         rows = JobRows(parts.ledger)
         self._rows = rows
-        self.jobs = JobVerbs(rows, parts.engine, parts.bus)
+        self.groups = GroupVerbs(
+            parts.remote.repository, rows, parts.bus, parts.clock, parts.rng, parts.identity.node, self._transaction
+        )
+        self.jobs = JobVerbs(rows, parts.engine, parts.bus, self.groups)
         self.drafts = DraftVerbs(
             parts.ledger, parts.engine, parts.pins, parts.bus, parts.clock, parts.remote.url, self._transaction,
             parts.draft_ttl,
@@ -87,6 +92,9 @@ class Service:
             parts.remote.repository, parts.lane, parts.budget, parts.clock, parts.identity.node, self._transaction
         )
         self.pruner = Pruner(parts.ledger, parts.clock)
+        self.collection = CollectionVerbs(
+            parts.remote.repository, parts.lane, parts.clock, parts.rng, parts.identity.node, parts.meter
+        )
         self.clients = 0
         self.stopped = asyncio.Event()
 
@@ -268,7 +276,12 @@ class Service:
 
 
 def _could_become(row: JobRow, ref: str) -> bool:
-    """Whether an open upload may be what `ref` means: `latest` and version numbers always, aliases it is given."""
+    """Whether an open upload may be what `ref` means: `latest` and version numbers always, aliases it is given.
+
+    Never a rank's: its version waits for other ranks, and they may wait for who asks.
+    """
+    if isinstance(row.spec, UploadSpec) and row.spec.group:
+        return False
     aliases = row.spec.aliases if isinstance(row.spec, UploadSpec) else ()
     return ref == names.LATEST or names.version_number(ref) is not None or ref in aliases
 

@@ -49,10 +49,12 @@ from syncd.repo.repository import Repository
 from syncd.upload.commit import CommitStage, Fenced
 from syncd.upload.cut import CutStage
 from syncd.upload.pack import PackStage, Prepared
+from syncd.upload.part import PartStage
 from syncd.upload.parts import Chunking, Done, Progress, UploadParams, pack_id
 from syncd.upload.scan import scan
 from syncd.upload.seen import Seen
 from syncd.upload.send import SendStage
+from syncd.upload.union import UnionStage
 from syncd.upload.wip import PacksInUse
 
 _CUTS_AHEAD = 3
@@ -111,6 +113,7 @@ class Uploads:
         self._params = params
         self._budget = budget
         self._commit = CommitStage(repository, clock, node)
+        self._part = PartStage(repository, self._commit, UnionStage(repository, lane), clock)
         self._seen = Seen(repository, ledger)
         self._clock = clock
         self._meter = meter
@@ -134,6 +137,8 @@ class Uploads:
         await self._commit.check_type(key, spec.type)
         if self._commit.done(key, spec):
             return []
+        if spec.group:
+            self._part.check(key, spec)
         warnings = await self._learn_newest(key)
         try:
             with self._budget.account() as account:  # outside the group: it closes when no task holds anything
@@ -145,12 +150,16 @@ class Uploads:
 
     async def commit(self, job: JobRow, spec: UploadSpec, meter: Progress) -> JobResult:
         """Write the commit entry of a job whose bytes are stored. May be repeated until it says done."""
+        if job.attempt:  # it has waited, and may wait on: what it stored grows old
+            in_use = PacksInUse(self._repository.store, spec.txn, set)
+            await in_use.again(await packs_of_job(self._ledger, self._repository.id, job.job))
         while True:
             await self.store(job, spec, meter)  # nothing to do, unless the journal lost what it noted
             ready = await prepared(self._ledger, job.job)
             try:
                 stored = await stored_bytes(self._ledger, job.job)
-                result = await self._commit.commit(job, spec, ready, stored)
+                finish = self._part.contribute if spec.group else self._commit.commit
+                result = await finish(job, spec, ready, stored)
                 break
             except Fenced as fenced:
                 await self._choose_anew(job, fenced)
@@ -252,12 +261,12 @@ class Uploads:
             builder.placed(page.hash, pack_id(pack), frame)
         manifest = builder.manifest(job.project, job.name, spec.type, spec.txn, self._chunking.params)
         data = encode_manifest(manifest)
-        name = manifest_key(manifest.digest, spec.txn, epoch)
+        body = manifest_hash(data)
+        name = manifest_key(manifest.digest, spec.txn, epoch, body)
         await self._repository.store.put(name, [data])
         return PreparedRow(
-            name, manifest_hash(data), len(data), manifest.digest, manifest.entries, manifest.files, manifest.size,
-            epoch,
-        )  # fmt: skip
+            name, body, len(data), manifest.digest, manifest.entries, manifest.files, manifest.size, epoch
+        )
 
     async def _learn_newest(self, key: ArtifactKey) -> list[str]:
         """Learn the chunks of the artifact's newest version, whoever logged it. Failing costs bandwidth, no more."""

@@ -68,7 +68,11 @@ class Receipt(Message):
 
 @message
 class JobInfo(Message):
-    """One piece of daemon work. `state` from the job table (docs/DESIGN.md), `kind` is "upload" or "download"."""
+    """One piece of daemon work. `state` from the job table (docs/DESIGN.md), `kind` is "upload" or "download".
+
+    With a `group` it is the share of `rank` of `world_size`: done once it is in the log, and without a `version` until
+    all ranks' are.
+    """
 
     job: str
     kind: str
@@ -91,6 +95,9 @@ class JobInfo(Message):
     warnings: list[str] = field(default_factory=list)
     error: ErrorInfo | None = None
     next_try: float = 0.0
+    group: str = ""
+    rank: int = 0
+    world_size: int = 1
 
 
 @message
@@ -139,6 +146,23 @@ class FileInfo(Message):
     mode: int = 0
     digest: str = ""
     target: bytes = b""
+
+
+@message
+class GroupInfo(Message):
+    """The parts of one version as far as they have come: `state` is open, complete or aborted.
+
+    `missing` names the first 256 ranks whose part has not come, `missing_count` counts them all.
+    """
+
+    group: str
+    world_size: int
+    state: str
+    missing: list[int] = field(default_factory=list)
+    missing_count: int = 0
+    reason: str = ""
+    version: int | None = None
+    slot: int = 0
 
 
 @message
@@ -259,6 +283,9 @@ class Log(Request):
     """Turn a draft into an upload job. Repeating it for the same draft returns the same job.
 
     `empty` says that nothing was added on purpose; without it a draft the daemon does not know is an error.
+
+    With a `group` it is one rank's part of a version that `world_size` ranks make; `local_world_size` of them log
+    through this daemon, which then waits a little for all of them to share one entry.
     """
 
     op: ClassVar[str] = "log"
@@ -273,6 +300,10 @@ class Log(Request):
     tags: list[str] = field(default_factory=list)
     run: RunInfo | None = None
     empty: bool = False
+    group: str = ""
+    rank: int = 0
+    world_size: int = 1
+    local_world_size: int = 1
 
 
 @message
@@ -315,7 +346,8 @@ class Wait(Request):
     """Answered when the jobs named (none: all that are open now) have ended; events "job" carry JobInfo meanwhile.
 
     Jobs are named as in ShowJob.
-    `timeout` in seconds (None: for ever) ends it with a timeout error; the jobs go on.
+    `timeout` in seconds (None: for ever) ends it with a timeout error; the jobs go on. The job of a rank has ended
+    when the version exists: then it is "done" and has a version; if its group was aborted it is "failed".
     """
 
     op: ClassVar[str] = "wait"
@@ -424,6 +456,44 @@ class ListFiles(Request):
 
 
 @message
+class GroupPage(Message):
+    """A page of groups, the one that began last first."""
+
+    groups: list[GroupInfo]
+    next: str = ""
+
+
+@message
+class ListGroups(Request):
+    """The groups of an artifact; those that became a version only when asked for."""
+
+    op: ClassVar[str] = "list_groups"
+    reply: ClassVar[type[Message]] = GroupPage
+    name: str
+    project: str = ""
+    complete: bool = False
+    after: str = ""
+    limit: int = 100
+
+
+@message
+class AbortGroup(Request):
+    """End a group that is not complete, for all its ranks; an empty `group` means every open one.
+
+    With `older_than` only groups whose first part is at least so many seconds old by the store's time. Answered by
+    those that are aborted now. A group named that is complete is a conflict.
+    """
+
+    op: ClassVar[str] = "abort_group"
+    reply: ClassVar[type[Message]] = GroupPage
+    name: str
+    group: str = ""
+    project: str = ""
+    reason: str = ""
+    older_than: float | None = None
+
+
+@message
 class Get(Request):
     """Start a job that restores a version below `root` (absolute); wait for it with Wait."""
 
@@ -480,6 +550,90 @@ class Restore(Request):
     reply: ClassVar[type[Message]] = VersionInfo
     name: str
     ref: str
+    project: str = ""
+
+
+@message
+class CollectStep(Message):
+    """How far a collection is: what it does, and of how many things how many are done (0 of 0: not known)."""
+
+    step: str
+    done: int = 0
+    total: int = 0
+
+
+@message
+class CollectReport(Message):
+    """What a collection found and, unless it was a dry run, what it did. Bytes are those of stored objects.
+
+    `needed` is what versions, kept versions, links and open groups need; of the rest `young` is left alone for its age,
+    `in_use` for an upload that goes on. `now` is what is deleted at once, `later` what is when its grace is over.
+    `sparse` packs are rewritten; what that frees, the next collection deletes.
+    """
+
+    dry_run: bool
+    artifacts: int
+    versions: int
+    deleted: int
+    packs: int
+    bytes: int
+    needed_packs: int
+    needed_bytes: int
+    young_bytes: int
+    in_use_bytes: int
+    now_packs: int
+    now_bytes: int
+    later_packs: int
+    later_bytes: int
+    sparse_packs: int
+    sparse_bytes: int
+    epoch: int = 0
+    freed_bytes: int = 0
+    rewritten_bytes: int = 0
+    rewritten_versions: int = 0
+
+
+@message
+class Collect(Request):
+    """Delete what nobody needs; a dry run, the default, says what would be done. Events "collect" tell how far it is.
+
+    `min_age`: younger objects are not condemned; `grace`: how long condemned ones stay. Seconds by the remote's clock.
+    """
+
+    op: ClassVar[str] = "collect"
+    reply: ClassVar[type[Message]] = CollectReport
+    dry_run: bool = True
+    min_age: float = 86400.0
+    grace: float = 86400.0
+
+
+@message
+class Explanation(Message):
+    """Why a version's bytes are kept (`kept`, `why`), or are not; sizes in bytes as stored.
+
+    `exclusive_bytes` are those no other version has. `shared_with` names whose data lies in the same packs, ten at
+    most. `condemned` is what of it collection has condemned: it cannot be restored then.
+    """
+
+    project: str
+    name: str
+    version: int
+    kept: bool
+    why: list[str] = field(default_factory=list)
+    stored_bytes: int = 0
+    exclusive_bytes: int = 0
+    shared_with: list[str] = field(default_factory=list)
+    condemned: list[str] = field(default_factory=list)
+
+
+@message
+class Explain(Request):
+    """Ask why collection keeps a version's bytes; it may be a deleted one."""
+
+    op: ClassVar[str] = "explain"
+    reply: ClassVar[type[Message]] = Explanation
+    name: str
+    ref: str = "latest"
     project: str = ""
 
 
@@ -588,11 +742,11 @@ REQUESTS: dict[str, type[Request]] = {
     cls.op: cls
     for cls in (
         Hello, Ping, AddFile, AddDir, DropDraft, Log, ShowJob, ListJobs, Wait, Cancel, Use, Show, ListArtifacts,
-        ListVersions, ListFiles, Get, Verify, Remove, Restore, Status, AddWatch, ListWatches, RemoveWatch,
-        Subscribe, CancelRequest, Shutdown,
+        ListVersions, ListFiles, ListGroups, AbortGroup, Get, Verify, Remove, Restore, Collect, Explain, Status,
+        AddWatch, ListWatches, RemoveWatch, Subscribe, CancelRequest, Shutdown,
     )
 }  # fmt: skip
 """Every verb of protocol 1; the house test holds PROTOCOL.md against it."""
 
-EVENTS: dict[str, type[Message]] = {"job": JobInfo}
+EVENTS: dict[str, type[Message]] = {"job": JobInfo, "collect": CollectStep}
 """Event kinds and their bodies."""
