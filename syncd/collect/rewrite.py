@@ -102,8 +102,8 @@ class Rewriting:
         return await self._publish(root, made, txn)
 
     async def _publish(self, root: Root, manifest: Manifest, txn: str) -> bool:
-        key = manifest_key(root.digest, txn, self._epoch)
         data = encode_manifest(manifest)
+        key = manifest_key(root.digest, txn, self._epoch, manifest_hash(data))
         await self._repository.store.put(key, [data])
         log, history = self._repository.visit(root.key)
         number = root.version

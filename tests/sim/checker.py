@@ -30,6 +30,7 @@ from tests.sim.virtual import InlineLane, at_once
 
 AGAIN = "-again"
 """What a mutant that forgets transaction ids puts behind them: the checker knows the request all the same."""
+_COLLECTED = (PACKS, MANIFESTS)
 _FOR_EVER = ("a/", "r/", REGISTRY_LOG, "gc/", PACKS, MANIFESTS)
 
 
@@ -46,6 +47,7 @@ class Checker:
         self.told: dict[str, Told] = {}
         self.histories: dict[ArtifactKey, History] = {}
         self.steps = 0
+        self.deleted = 0
         self._logs: dict[str, Log] = {}
         self._ever: dict[str, bytes] = {}
         self._needs: dict[tuple[ArtifactKey, str], frozenset[str]] = {}
@@ -87,6 +89,10 @@ class Checker:
         for key, history in (repository._histories if repository else {}).items():
             again = History(key).apply(self.artifact(key).slots[: history.applied])
             self._require(repr(again) == repr(history), f"{node.name} replays {key} differently")
+
+    def read(self, key: ArtifactKey, version: Version, content: Files) -> None:
+        """Judge what a reader got."""
+        self._require(content == self._contents[version.manifest], f"{key}:v{version.number} was read as other bytes")
 
     def released(self, txn: str) -> None:
         """Judge that the logged bytes of a transaction are let go: only what is committed may be."""
@@ -165,7 +171,9 @@ class Checker:
         return frozenset({version.manifest, *map(pack_key, packs)})
 
     def _deleted(self, key: str) -> None:
-        self._require(key.startswith((PACKS, MANIFESTS)) or "/ckpt/" in key or "wip/" in key, f"{key} was deleted")
+        may_go = key.startswith((*_COLLECTED, "wip/", "probe/")) or "/ckpt/" in key
+        self._require(may_go, f"{key} was deleted")
+        self.deleted += key.startswith(_COLLECTED)
         hurt = [f"{artifact}:{name}" for (artifact, name), keys in self._needs.items() if key in keys]
         self._require(not hurt, f"{key} was deleted, {hurt} need it")
 

@@ -11,14 +11,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from syncd.collect.params import CollectParams
 from syncd.journal.jobs import UploadSpec
 from tests.sim.bucket import Bucket
 from tests.sim.checker import Broken, Checker
-from tests.sim.node import Files, Node
+from tests.sim.errands import collecting, deleting, reading
+from tests.sim.node import Errand, Files, Node
 from tests.sim.virtual import Stuck, run_virtually
 from tests.sim.weather import DAY, HOUR, Weather
 
 DEADLINE = 60 * DAY
+AT_ONCE = CollectParams(min_age=0.0, grace=0.0, wip_ttl=0.0)
+"""The worst moment: nothing is too young to be condemned, nothing has any grace."""
 LAST_WORDS = 60
 
 
@@ -28,6 +32,10 @@ class Plan:
 
     nodes: int
     uploads: list[tuple[float, int, str, Files]] = field(default_factory=list)
+    collections: list[tuple[float, int]] = field(default_factory=list)
+    deletions: list[tuple[float, int, str]] = field(default_factory=list)
+    readings: list[tuple[float, int, str]] = field(default_factory=list)
+    params: CollectParams = field(default_factory=CollectParams)
 
     @classmethod
     def drawn(cls, rng: random.Random, most: int = 100) -> Plan:
@@ -40,6 +48,15 @@ class Plan:
         for node in range(nodes):
             for _ in range(rng.randint(1, 4 if nodes < 10 else 1)):
                 plan.uploads.append((rng.uniform(0, spread), node, rng.choice(artifacts), drawn_files(rng, shared)))
+
+        def when() -> tuple[float, int]:
+            return rng.uniform(0, 1.2 * spread), rng.randrange(nodes)
+
+        if rng.random() < 0.7:
+            plan.deletions = [(*when(), rng.choice(artifacts)) for _ in range(rng.randint(0, 6))]
+            plan.collections = [when() for _ in range(rng.randint(1, 5))]
+            plan.readings = [(*when(), rng.choice(artifacts)) for _ in range(rng.randint(0, 4))]
+            plan.params = rng.choice([AT_ONCE, AT_ONCE, AT_ONCE, CollectParams(60.0, 60.0, HOUR), CollectParams()])
         return plan
 
 
@@ -61,6 +78,7 @@ class Report:
     steps: int
     requests: int
     crashes: int
+    deletes: int
     seconds: float
     trace: str
 
@@ -84,6 +102,13 @@ class World:
             for number in range(plan.nodes)
         ]  # fmt: skip
         self._done = asyncio.Event()
+        chance = random.Random(f"{seed} errands")
+        for at, node in plan.collections:
+            self.nodes[node].errands.append(Errand(at, collecting(plan.params)))
+        for number, (at, node, artifact) in enumerate(plan.deletions):
+            self.nodes[node].errands.append(Errand(at, deleting(number, artifact, chance)))
+        for at, node, artifact in plan.readings:
+            self.nodes[node].errands.append(Errand(at, reading(artifact, chance, self.checker)))
 
     def note(self, what: str) -> None:
         """Note a step: the last ones are printed when a law is broken."""
@@ -102,6 +127,8 @@ class World:
                     for number, (at, node, artifact, files) in enumerate(self.plan.uploads):
                         asking.create_task(self._ask(number, at, self.nodes[node], artifact, files))
                 await self._done.wait()
+                while not all(errand.done for node in self.nodes for errand in node.errands):
+                    await asyncio.sleep(HOUR)
                 for node in self.nodes:
                     self.checker.compare(node)
                 for life in lives:
@@ -110,7 +137,7 @@ class World:
         await self.checker.everything()
         return Report(
             self.seed, self.plan.nodes, self.checker.steps, self.bucket.requests,
-            sum(node.crashes for node in self.nodes), asyncio.get_running_loop().time(), self._hash.hexdigest(),
+            sum(node.crashes for node in self.nodes), self.checker.deleted, asyncio.get_running_loop().time(), self._hash.hexdigest(),
         )  # fmt: skip
 
     async def _ask(self, number: int, at: float, node: Node, artifact: str, files: Files) -> None:
