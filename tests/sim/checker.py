@@ -72,7 +72,7 @@ class Checker:
 
     def answered(self, told: Told) -> None:
         """Judge what a caller is told; the same is told again after a crash, and must be the same."""
-        before = self.told.setdefault(told.txn, told)
+        before = self.told.setdefault(told.txn.removesuffix(AGAIN), told)
         self._require(before.version == told.version, f"{told} after {before}")
         history = self.histories.get(ArtifactKey("p", told.artifact))
         outcome = history.outcomes.get(told.txn) if history else None
