@@ -109,7 +109,9 @@ class Whole(Struct, frozen=True, kw_only=True):
 class Part(Offer, frozen=True, kw_only=True, tag="part"):
     """Contribution of rank `index`, and of the ranks in `also`, to the `of` that make the version of `group`.
 
-    `whole` is there in the part that completes a group of several; in any other it means nothing.
+    `whole` is there in the part that completes a group of several; in any other it means nothing. `digests` has, when
+    the ranks are several, what each of them contributed, in the order of `ranks`: whether a rank that comes again brings
+    the same.
     """
 
     group: Word
@@ -117,6 +119,13 @@ class Part(Offer, frozen=True, kw_only=True, tag="part"):
     of: Annotated[int, Meta(ge=1, le=RANKS_LIMIT)]
     also: Annotated[tuple[Rank, ...], Meta(max_length=ITEMS_LIMIT)] | UnsetType = UNSET
     whole: Whole | UnsetType = UNSET
+    digests: Annotated[tuple[Hash, ...], Meta(max_length=ITEMS_LIMIT)] | UnsetType = UNSET
+
+    def digest_of(self, rank: int) -> bytes | None:
+        """Return the digest of what one of its ranks contributed; None: nothing says."""
+        if self.also is UNSET:
+            return self.digest
+        return None if self.digests is UNSET else self.digests[self.ranks.index(rank)]
 
     @property
     def ranks(self) -> tuple[int, ...]:
@@ -340,6 +349,8 @@ def _check_part(entry: Part) -> None:
         raise InvalidInput(f"part {entry.ranks[-1]} of {entry.of}")
     if len(set(entry.ranks)) < len(entry.ranks):
         raise InvalidInput("a part names a rank twice")
+    if entry.digests is not UNSET and len(entry.digests) != len(entry.ranks):
+        raise InvalidInput(f"{len(entry.digests)} digests of {len(entry.ranks)} ranks")
     if entry.whole is not UNSET:
         _check_content(entry.whole)
 
