@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from syncd.collect.params import CollectParams
 from syncd.collect.run import Collector
 from syncd.errors import Corrupt, NotFound
-from syncd.format.log import Delete, LogEntry
+from syncd.format.log import Abort, Delete, LogEntry
 from syncd.model.names import ArtifactKey
 from syncd.repo.history import Version
 from syncd.repo.log import Slot
@@ -51,6 +52,26 @@ def deleting(number: int, artifact: str, rng: random.Random) -> Work:
         await repository.artifact_log(key).append(f"delete-{number}", build)
 
     return delete
+
+
+def aborting(number: int, artifact: str, group: str) -> Work:
+    """Abort a group if it is open by then."""
+    key = ArtifactKey("p", artifact)
+
+    async def abort(life: Life) -> None:
+        repository = await life.remote.repository()
+
+        def build(slots: list[Slot], prev: bytes) -> LogEntry | None:
+            found = repository.replay(key).groups.get(group)
+            if found is None or not found.open:
+                return None
+            return Abort(txn=f"abort-{number}", prev=prev, group=group, reason="somebody wanted it so")
+
+        with suppress(NotFound):
+            await repository.history(key)
+            await repository.artifact_log(key).append(f"abort-{number}", build)
+
+    return abort
 
 
 def reading(artifact: str, rng: random.Random, checker: Checker) -> Work:

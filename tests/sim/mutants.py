@@ -8,23 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
 from msgspec.structs import replace
 
+from syncd.collect import survey
 from syncd.collect.fence import Fencing
 from syncd.collect.marks import Marks
+from syncd.collect.survey import Root
 from syncd.errors import RemoteUnavailable, SyncdError
 from syncd.format.keys import manifest_key, slot_key
 from syncd.format.log import LogEntry, encode_entry
 from syncd.journal import jobs
 from syncd.journal.jobs import JobRow, JobRows, UploadSpec
 from syncd.model.buffer import Buffer
+from syncd.repo.groups import Group
 from syncd.repo.history import History
 from syncd.repo.log import Log, Slot
 from syncd.repo.registry import Registered
 from syncd.store.retry import Retry
+from syncd.upload import part
 from syncd.upload.seen import Seen
 from tests.sim.checker import AGAIN
 
@@ -140,13 +145,46 @@ def writers_know_what_was_condemned_for_ever() -> Iterator[None]:
         yield
 
 
-MUTANTS: dict[Callable[[], Any], str] = {
-    a_taken_slot_is_somebody_elses: "twice",
-    transaction_ids_are_not_durable: "under two ids",
-    a_put_without_an_answer_counts_as_stored: "cannot be read",
-    a_manifest_is_named_by_its_transaction_alone: "was overwritten with other bytes",
-    collections_put_up_no_fences: "need it|cannot be read",
-    collections_look_only_once: "need it|cannot be read",
-    writers_know_what_was_condemned_for_ever: "need it|cannot be read",
+@contextmanager
+def parts_of_open_groups_are_no_roots() -> Iterator[None]:
+    """Collections keep what versions need, and take what ranks have contributed to a group that is not whole yet (mc4)."""
+
+    def needed(history: History) -> Iterator[Root]:
+        return (root for root in honest(history) if root.why != "open group")
+
+    honest = survey.needed
+    with patch.object(survey, "needed", needed):
+        yield
+
+
+@contextmanager
+def the_union_is_of_the_group_as_it_was() -> Iterator[None]:
+    """A rank looks at its group, merges, and appends without looking whether others have come meanwhile."""
+
+    def fits(now: Group | None, before: Group | None, spec: UploadSpec, ranks: tuple[int, ...]) -> bool:
+        return now is None or now.open
+
+    with patch.object(part, "_fits", fits):
+        yield
+
+
+@dataclass(frozen=True)
+class Caught:
+    """How a bug shows: words of the law that it breaks (a pattern), and a seed near which it does."""
+
+    law: str
+    near: int = 0
+
+
+_GONE = "need it|cannot be read"
+MUTANTS: dict[Callable[[], Any], Caught] = {
+    a_taken_slot_is_somebody_elses: Caught("twice", 9),
+    transaction_ids_are_not_durable: Caught("under two ids", 20),
+    a_put_without_an_answer_counts_as_stored: Caught("cannot be read", 8),
+    a_manifest_is_named_by_its_transaction_alone: Caught("was overwritten with other bytes", 1),
+    collections_put_up_no_fences: Caught(_GONE),
+    collections_look_only_once: Caught(_GONE, 1),
+    writers_know_what_was_condemned_for_ever: Caught(_GONE, 15),
+    parts_of_open_groups_are_no_roots: Caught(_GONE, 2),
+    the_union_is_of_the_group_as_it_was: Caught("is not the union|no end", 46),
 }
-"""The bugs, and the words of the law that each of them breaks."""

@@ -10,7 +10,7 @@ import asyncio
 import random
 import sqlite3
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from syncd.budget import Budget
@@ -50,13 +50,15 @@ Files = dict[bytes, bytes]
 
 @dataclass(frozen=True)
 class Told:
-    """What the caller was told of a job that is done."""
+    """What the caller was told of a job that has ended; a rank's has no version before the last rank's is there."""
 
     node: str
     txn: str
     artifact: str
-    version: int
-    new: bool
+    version: int | None
+    group: str = ""
+    rank: int = 0
+    aborted: bool = False
 
 
 class Spool:
@@ -293,9 +295,12 @@ class Life:
                 self._tell_row(await self.rows.get(change.job))
 
     def _tell_row(self, row: JobRow) -> None:
-        if row.state is State.DONE and row.result is not None and isinstance(row.spec, UploadSpec):
-            told = Told(self.node.name, row.spec.txn, row.name, row.result.version, row.result.new_version)
-            self.node.tell(told)
+        assert isinstance(row.spec, UploadSpec)
+        told = Told(self.node.name, row.spec.txn, row.name, None, row.spec.group, row.spec.rank)
+        if row.state is State.DONE and row.result is not None:
+            self.node.tell(replace(told, version=row.result.version))
+        elif row.state is State.FAILED and told.group and row.error is not None and row.error.code == "aborted":
+            self.node.tell(replace(told, aborted=True))
         elif row.state in (State.FAILED, State.CANCELLED):
             raise AssertionError(f"job {row.job} of {self.node.name} failed for good: {row.error}")
 

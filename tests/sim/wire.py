@@ -12,6 +12,9 @@ from syncd.store.base import Capabilities, ObjectInfo
 from tests.sim.bucket import Bucket
 from tests.sim.weather import PATIENCE, Fate, Weather
 
+MOST_REQUESTS = 60_000
+"""Of a whole run; some thousands are usual."""
+
 T = TypeVar("T")
 
 
@@ -59,7 +62,7 @@ class Wire:
 
     async def _ask(self, op: str, key: str, look: Callable[[], T]) -> T:
         await self._life.effect(f"{op} {key}")
-        self._bucket.requests += 1
+        self._count()
         await asyncio.sleep(self._weather.trip(op))
         if self._weather.happens(self._weather.faults, self._now()):
             raise RemoteUnavailable(f"{op} {key}: no answer")
@@ -71,7 +74,7 @@ class Wire:
 
     async def _tell(self, op: str, key: str, act: Callable[[], None]) -> None:
         await self._life.effect(f"{op} {key}")
-        self._bucket.requests += 1
+        self._count()
         fate = self._weather.fate(self._now())
         loop = asyncio.get_running_loop()
         reply: asyncio.Future[SyncdError | None] = loop.create_future()
@@ -93,6 +96,11 @@ class Wire:
         await self._life.effect(f"{op} {key} answered")
         if error is not None:
             raise error
+
+    def _count(self) -> None:
+        self._bucket.requests += 1
+        if self._bucket.requests > MOST_REQUESTS:
+            raise AssertionError(f"{MOST_REQUESTS} requests and no end: somebody goes round in circles")
 
     @staticmethod
     def _now() -> float:
