@@ -207,8 +207,8 @@ class ArtifactFinalizedError(ArtifactStatusError):
 BY_CODE: dict[str, type[Error]] = {
     cls.code: cls
     for cls in (
-        Error, ProtocolError, UnknownVerb, Busy, InvalidInput, NotFound, Conflict, GroupAborted, WaitTimeoutError, Refused,
-        Cancelled, SourceLost, LocalDisk, RemoteRefused, RemoteUnavailable, Corrupt, DaemonUnavailable,
+        Error, ProtocolError, UnknownVerb, Busy, InvalidInput, NotFound, Conflict, GroupAborted, WaitTimeoutError,
+        Refused, Cancelled, SourceLost, LocalDisk, RemoteRefused, RemoteUnavailable, Corrupt, DaemonUnavailable,
     )
 }  # fmt: skip
 

@@ -17,6 +17,7 @@ from syncd_client import errors, missing, paths, rules, session
 from syncd_client.entry import ArtifactManifestEntry
 from syncd_client.errors import ArtifactFinalizedError, ArtifactNotLoggedError, InvalidInput
 from syncd_client.progress import Progress, say
+from syncd_client.ranks import Ranks
 from syncd_client.steps import Ask, Steps
 from syncd_client.wire import messages
 
@@ -116,6 +117,11 @@ class ArtifactRecord:
     def job(self) -> str:
         """The id of the daemon's job that uploads it; empty before it is logged."""
         return self._job.job if self._job else ""
+
+    @property
+    def distributed_id(self) -> str | None:
+        """The group of ranks that it was logged in; None: it is of one process alone."""
+        return (self._job.group if self._job else "") or None
 
     @property
     def project(self) -> str:
@@ -229,6 +235,7 @@ class ArtifactRecord:
         run: messages.RunInfo,
         aliases: Iterable[str] | str | None,
         tags: Iterable[str] | str | None,
+        ranks: Ranks | None = None,
     ) -> Steps[None]:
         wanted = rules.check_aliases(aliases), rules.check_tags(tags)
         if self._version is not None:
@@ -247,6 +254,14 @@ class ArtifactRecord:
             run=run,
             empty=not any(receipt.entries or receipt.files for receipt in self._receipts),
         )
+        if ranks is not None:
+            request = replace(
+                request,
+                group=ranks.group,
+                rank=ranks.rank,
+                world_size=ranks.world_size,
+                local_world_size=ranks.local_world_size,
+            )
         self._job = yield Ask(request)
         self._abandoned.detach()
         self._metadata = request.metadata
@@ -298,6 +313,17 @@ class ArtifactRecord:
                 f"and {len(report.problems) - 1} more" if len(report.problems) > 1 else "",
                 "download it again",
             )
+
+    def _is_part_of(self, contributed: ArtifactRecord) -> None:
+        """Stand for the version that another artifact of this rank contributes to; it adds nothing itself."""
+        if self._entries or self._receipts:
+            raise InvalidInput(
+                f"this rank has contributed to {self._base_name} already",
+                "a rank contributes once to a version, with upsert_artifact or with finish_artifact",
+                "add all files of this rank to one artifact",
+            )
+        self._job = contributed._job
+        self.finalize()
 
     # --- inside ----------------------------------------------------------------------------------------------
 

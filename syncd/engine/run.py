@@ -323,7 +323,7 @@ Shared = ArtifactKey | tuple[ArtifactKey, str, int] | bytes
 
 
 def _what_is_shared(row: JobRow) -> Shared:
-    """Return what jobs take turns at: uploads at an artifact, those of ranks at their rank, downloads at a directory."""
+    """Return what jobs take turns at: uploads at an artifact, a rank's at the rank, downloads at a directory."""
     if isinstance(row.spec, DownloadSpec):
         return row.spec.root
     key = ArtifactKey(row.project, row.name)

@@ -110,8 +110,8 @@ class Part(Offer, frozen=True, kw_only=True, tag="part"):
     """Contribution of rank `index`, and of the ranks in `also`, to the `of` that make the version of `group`.
 
     `whole` is there in the part that completes a group of several; in any other it means nothing. `digests` has, when
-    the ranks are several, what each of them contributed, in the order of `ranks`: whether a rank that comes again brings
-    the same.
+    the ranks are several, what each of them contributed, in the order of `ranks`: does a rank that comes again bring
+    the same?
     """
 
     group: Word

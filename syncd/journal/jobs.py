@@ -46,8 +46,8 @@ class UploadSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     """What an upload shall commit. `txn` is its id in the remote for ever (law L3); the rest as logged.
 
     `inputs` are the versions ("project/name:vN") that `run` had used through this daemon by then. `files` and `bytes`
-    count the draft when it was logged; `ways` and `gaps` repeat the pin's receipt. With a `group` it is the share of `rank`
-    of `world_size`; so many ranks as `local_world_size` says log through this daemon, as far as the caller knows.
+    count the draft when it was logged; `ways` and `gaps` repeat the pin's receipt. With a `group` it is the share of
+    `rank` of `world_size`; `local_world_size` ranks log through this daemon, as far as the caller knows.
     """
 
     txn: str
@@ -82,7 +82,7 @@ class DownloadSpec(msgspec.Struct, frozen=True, omit_defaults=True):
 class JobResult(msgspec.Struct, frozen=True, omit_defaults=True):
     """What came of it. `new_version` is false when identical content was there; `bytes_stored` after dedup.
 
-    A rank's contribution has no `version` before the last rank's is there, and `aborted` says why it will never have one.
+    A rank's contribution has no `version` before the last rank's is there; `aborted` says why it never will.
     """
 
     version: int | None = None

@@ -112,8 +112,8 @@ class FileView:
 class GroupView:
     """The parts of one version as far as they have come: `state` is open, complete or aborted (`reason` says why).
 
-    `missing` names some of the ranks whose part has not come, `missing_count` says how many there are; `slot` is that of
-    its first part.
+    `missing` names some of the ranks whose part has not come, `missing_count` says how many there are; `slot` is that
+    of its first part.
     """
 
     group: str

@@ -9,7 +9,7 @@ from contextlib import suppress
 from msgspec.structs import replace
 
 from syncd.clock import Chance, Clock, random_hex
-from syncd.errors import Conflict, InvalidInput, NotFound, RemoteUnavailable, SyncdError
+from syncd.errors import Conflict, InvalidInput, NotFound, RemoteUnavailable, SyncdError, root_cause
 from syncd.events import Bus, JobChanged, Listener
 from syncd.format.keys import artifact_log, probe_key, slot_key
 from syncd.format.log import TEXT_LIMIT, Abort, LogEntry
@@ -160,18 +160,20 @@ class GroupVerbs:
             return None  # it may come back; who waits has patience of its own
 
     async def _nap(self, key: ArtifactKey, name: str, changes: Listener, seconds: float) -> None:
-        sleep = asyncio.ensure_future(self._clock.sleep(seconds))
+        """Return after so many seconds, at once when this daemon has learned that the group is over."""
         try:
-            while not sleep.done():
-                news = asyncio.ensure_future(changes.next())
-                try:
-                    await asyncio.wait([sleep, news], return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    news.cancel()
-                if await self._is_over(key, name):
-                    return
-        finally:
-            sleep.cancel()
+            async with asyncio.TaskGroup() as tasks:
+                sleep = tasks.create_task(self._clock.sleep(seconds))
+                hearing = tasks.create_task(self._hear(key, name, changes))
+                await asyncio.wait([sleep, hearing], return_when=asyncio.FIRST_COMPLETED)
+                sleep.cancel()
+                hearing.cancel()
+        except BaseExceptionGroup as group:
+            raise root_cause(group) from group
+
+    async def _hear(self, key: ArtifactKey, name: str, changes: Listener) -> None:
+        while not await self._is_over(key, name):
+            await changes.next()
 
     async def _is_over(self, key: ArtifactKey, name: str) -> bool:
         with suppress(RemoteUnavailable):

@@ -69,7 +69,7 @@ class ServiceParts:
 
 
 class Service:
-    """Every verb a person could say. `drafts`, `jobs`, `groups`, `history` and `watcher` hold those of their subject."""
+    """Every verb a person could say. `drafts`, `jobs`, `groups`, `history`, `watcher` hold their subject's."""
 
     def __init__(self, parts: ServiceParts) -> None:
         self.facts = parts.facts

@@ -189,6 +189,7 @@ def _same_type(key: ArtifactKey, there: str, wanted: str) -> None:
 
 
 def same_content(key: ArtifactKey, version: int) -> str:
+    """Return the warning that content was there already, as this version."""
     return (
         f"{key}:v{version} has the same content: no new version was made; its metadata and description stay as they "
         "were, aliases that were given move there"

@@ -118,13 +118,11 @@ class PartStage:
             if left <= 0:
                 return
             gathering.came.clear()
-            naps = [asyncio.ensure_future(gathering.came.wait()), asyncio.ensure_future(self._clock.sleep(left))]
-            try:
+            async with asyncio.TaskGroup() as tasks:
+                naps = [tasks.create_task(gathering.came.wait()), tasks.create_task(self._clock.sleep(left))]
                 await asyncio.wait(naps, return_when=asyncio.FIRST_COMPLETED)
-            finally:
                 for nap in naps:
                     nap.cancel()
-                await asyncio.gather(*naps, return_exceptions=True)
 
     async def _append(self, key: ArtifactKey, ready: Sequence[Ready], mine: Ready) -> None:
         """Append one part for all that are ready, or an abort. Who calls looks at the replay for what became of it."""

@@ -478,8 +478,8 @@ class ListGroups(Request):
 class AbortGroup(Request):
     """End a group that is not complete, for all its ranks; an empty `group` means every open one.
 
-    With `older_than` only groups whose first part is at least so many seconds old by the store's time. Answered by those
-    that are aborted now. A group named that is complete is a conflict.
+    With `older_than` only groups whose first part is at least so many seconds old by the store's time. Answered by
+    those that are aborted now. A group named that is complete is a conflict.
     """
 
     op: ClassVar[str] = "abort_group"
@@ -655,8 +655,8 @@ REQUESTS: dict[str, type[Request]] = {
     cls.op: cls
     for cls in (
         Hello, Ping, AddFile, AddDir, DropDraft, Log, ShowJob, ListJobs, Wait, Cancel, Use, Show, ListArtifacts,
-        ListVersions, ListFiles, ListGroups, AbortGroup, Get, Verify, Remove, Restore, Status, AddWatch, ListWatches, RemoveWatch,
-        Subscribe, CancelRequest, Shutdown,
+        ListVersions, ListFiles, ListGroups, AbortGroup, Get, Verify, Remove, Restore, Status, AddWatch, ListWatches,
+        RemoveWatch, Subscribe, CancelRequest, Shutdown,
     )
 }  # fmt: skip
 """Every verb of protocol 1; the house test holds PROTOCOL.md against it."""
