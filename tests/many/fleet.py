@@ -199,7 +199,7 @@ def thread(fleet: Fleet, name: str, *arguments: object) -> threading.Thread:
     def run() -> None:
         try:
             {"writer": writer, "reader": reader, "killer": killer}[name](fleet, *arguments)  # type: ignore[operator]
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  whatever goes wrong in a thread ends the test
             fleet.trouble.append(f"{name} {arguments}: {error!r}")
             fleet.stop.set()
 

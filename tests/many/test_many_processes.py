@@ -72,8 +72,9 @@ def test_32_daemons_log_to_one_artifact_at_once(tmp_path: Path) -> None:
         assert sorted(promise.version for promise in many.promises) == list(range(size))
         for promise in many.promises:
             many.read(size, promise)
-        simulated = all_at_once(size)
+        sim = all_at_once(size)
+        each = f"{sim.creates / size:.1f} creates and {sim.gets / size:.1f} gets each"
         print(
             f"\n{size} daemons at once: {took:.1f} s; simulated with 40-80 ms a put and 15-30 ms a get: "
-            f"{simulated.seconds:.1f} s, {simulated.creates / size:.1f} creates and {simulated.gets / size:.1f} gets each"
+            f"{sim.seconds:.1f} s, {each}"
         )

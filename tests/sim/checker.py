@@ -13,6 +13,7 @@ The invariants of docs/DESIGN.md section 5, as they are held here:
 from __future__ import annotations
 
 import random
+
 from syncd.errors import Corrupt
 from syncd.format.keys import MANIFESTS, PACKS, REGISTRY_LOG, REPO, pack_key, parse_artifact_log, parse_slot
 from syncd.format.log import Part
@@ -28,7 +29,6 @@ from tests.sim.bucket import Bucket, Direct
 from tests.sim.node import Files, Node, Told
 from tests.sim.reading import read_version
 from tests.sim.virtual import InlineLane, at_once
-
 
 AGAIN = "-again"
 """What a mutant that forgets transaction ids puts behind them: the checker knows the request all the same."""

@@ -147,7 +147,7 @@ def writers_know_what_was_condemned_for_ever() -> Iterator[None]:
 
 @contextmanager
 def parts_of_open_groups_are_no_roots() -> Iterator[None]:
-    """Collections keep what versions need, and take what ranks have contributed to a group that is not whole yet (mc4)."""
+    """Collections keep what versions need, and take what ranks have contributed to groups that are open (mc4)."""
 
     def needed(history: History) -> Iterator[Root]:
         return (root for root in honest(history) if root.why != "open group")

@@ -1,6 +1,6 @@
 """How many requests each verb takes of the remote, counted by the metering wrapper around real flows.
 
-    python -m tests.sim.requests        # the table in docs/SCALE.md
+python -m tests.sim.requests        # the table in docs/SCALE.md
 """
 
 from __future__ import annotations

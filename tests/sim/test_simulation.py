@@ -19,7 +19,7 @@ import pytest
 from tests.kit.daemon import ROOT
 from tests.sim.checker import Broken
 from tests.sim.mutants import MUTANTS, Caught
-from tests.sim.world import Report, play
+from tests.sim.world import Report, play, play_long
 
 SECONDS = float(os.environ.get("SIM_SECONDS", "40"))
 FRESH = int(os.environ.get("SIM_SEEDS", "1000000000"))
@@ -73,6 +73,23 @@ def test_a_known_bug_is_found(mutant: Callable[[], Any], caught: Caught) -> None
                     return
                 assert "Broken" in said, broken
     pytest.fail(f"{CAUGHT_WITHIN} seeds did not find it")
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(0)
+def test_thousands_of_fresh_seeds() -> None:
+    first = random.SystemRandom().randrange(10**9)
+    count = int(os.environ.get("SOAK_SEEDS", "3000"))
+    for start in range(first, first + count, 500):
+        played(range(start, min(start + 500, first + count)), float("inf"))
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(0)
+def test_sixteen_nodes_at_work_for_six_virtual_hours() -> None:
+    seed = int(os.environ.get("SIM_SEED", "0")) or random.SystemRandom().randrange(10**9)
+    hours = float(os.environ.get("SOAK_HOURS", "6"))
+    print(f"\nSIM_SEED={seed}: {play_long(seed, hours, 16)}")
 
 
 def test_one_seed_is_one_run_in_every_process() -> None:

@@ -12,9 +12,6 @@ from syncd.store.base import Capabilities, ObjectInfo
 from tests.sim.bucket import Bucket
 from tests.sim.weather import PATIENCE, Fate, Weather
 
-MOST_REQUESTS = 60_000
-"""Of a whole run; some thousands are usual."""
-
 T = TypeVar("T")
 
 
@@ -99,8 +96,8 @@ class Wire:
 
     def _count(self) -> None:
         self._bucket.requests += 1
-        if self._bucket.requests > MOST_REQUESTS:
-            raise AssertionError(f"{MOST_REQUESTS} requests and no end: somebody goes round in circles")
+        if self._bucket.requests > self._bucket.most:
+            raise AssertionError(f"{self._bucket.most} requests and no end: somebody goes round in circles")
 
     @staticmethod
     def _now() -> float:

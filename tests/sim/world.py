@@ -100,6 +100,27 @@ class Plan:
         return plan
 
 
+def long_plan(rng: random.Random, hours: float, nodes: int) -> Plan:
+    """Draw a plan that keeps many nodes busy: each logs every ten minutes or so, groups, collections all the time."""
+    plan = Plan(nodes, params=CollectParams(600.0, 600.0, DAY))
+    seconds = hours * HOUR
+    artifacts = [f"art-{number}" for number in range(4)]
+    shared = [rng.randbytes(rng.randint(1, 3000)) for _ in range(4)]
+    for node in range(nodes):
+        for _ in range(int(seconds / 600)):
+            plan.uploads.append((rng.uniform(0, seconds), node, rng.choice(artifacts), drawn_files(rng, shared)))
+    for number in range(int(hours * 4)):
+        group = GroupPlan.drawn(rng, rng.choice(artifacts), f"step-{number}", nodes, 60.0)
+        begins = rng.uniform(0, seconds)
+        group.ranks = [(begins + at, node, files) for at, node, files in group.ranks]
+        group.aborts = [(begins + at, node) for at, node in group.aborts]
+        plan.groups.append(group)
+    plan.collections = [(rng.uniform(0, seconds), rng.randrange(nodes)) for _ in range(int(hours * 6))]
+    plan.deletions = [(rng.uniform(0, seconds), rng.randrange(nodes), rng.choice(artifacts)) for _ in range(40)]
+    plan.readings = [(rng.uniform(0, seconds), rng.randrange(nodes), rng.choice(artifacts)) for _ in range(60)]
+    return plan
+
+
 def drawn_files(rng: random.Random, shared: list[bytes]) -> Files:
     """Draw an artifact: some bytes that others log too, some of its own."""
     files: Files = {}
@@ -256,12 +277,21 @@ def play(seed: int, most: int = 100) -> Report:
     return run(seed, plan, weather)
 
 
-def run(seed: int, plan: Plan, weather: Weather) -> Report:
-    """Play a plan in some weather."""
+def play_long(seed: int, hours: float, nodes: int) -> Report:
+    """Keep many nodes busy for hours, in weather that does not calm down before the end."""
+    rng = random.Random(seed)
+    plan = long_plan(rng, hours, nodes)
+    weather = Weather(rng, 0.05, 0.0005, 0.0005, 0.3, calm=hours * HOUR, longest=HOUR)
+    return run(seed, plan, weather, most=10_000_000)
+
+
+def run(seed: int, plan: Plan, weather: Weather, most: int = 0) -> Report:
+    """Play a plan in some weather. `most` requests at most, if it says so."""
     made: list[World] = []
 
     async def work() -> Report:
         made.append(World(seed, plan, weather))
+        made[0].bucket.most = most or made[0].bucket.most
         return await made[0].play()
 
     try:
