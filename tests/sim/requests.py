@@ -13,10 +13,12 @@ from typing import Any
 
 from syncd.collect.params import CollectParams
 from syncd.collect.run import Collector
+from syncd.format.log import Delete
 from syncd.lanes import new_lock
 from syncd.meter import Meter
 from syncd.store.memory import MemoryStore
 from syncd.store.metered import Metered
+from tests.kit.collect_kit import AT_ONCE, add
 from tests.kit.flow_kit import Node, node
 from tests.kit.repo_kit import InstantClock
 
@@ -87,6 +89,10 @@ async def main(home: Path) -> None:
         one.since()
         await collector.collect(CollectParams())
         one.say("collect: 10 artifacts, nothing to condemn")
+        await add(first, Delete, version=0)
+        one.since()
+        await collector.collect(AT_ONCE)
+        one.say("collect: 10 artifacts, one deleted version is condemned, then deleted")
 
 
 async def ranks(at: Node, counter: Counter, rng: random.Random) -> None:
