@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from syncd_client import rules
 from syncd_client.errors import InvalidInput
+from syncd_client.wire.messages import Log
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,19 @@ def group_from(environ: Mapping[str, str] | None = None) -> str:
         if one.rank in told and job and job != "none":  # torchrun without --rdzv-id says "none"
             return f"{job}.{told.get(one.attempt) or '0'}"
     return ""
+
+
+def ranked(request: Log, place: Ranks | None) -> Log:
+    """Return a request as that of one rank; as it is without a place."""
+    if place is None:
+        return request
+    return replace(
+        request,
+        group=place.group,
+        rank=place.rank,
+        world_size=place.world_size,
+        local_world_size=place.local_world_size,
+    )
 
 
 class Rounds:

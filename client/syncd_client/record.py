@@ -17,7 +17,7 @@ from syncd_client import errors, missing, paths, rules, session
 from syncd_client.entry import ArtifactManifestEntry
 from syncd_client.errors import ArtifactFinalizedError, ArtifactNotLoggedError, InvalidInput
 from syncd_client.progress import Progress, say
-from syncd_client.ranks import Ranks
+from syncd_client.ranks import Ranks, ranked
 from syncd_client.steps import Ask, Steps
 from syncd_client.wire import messages
 
@@ -254,14 +254,7 @@ class ArtifactRecord:
             run=run,
             empty=not any(receipt.entries or receipt.files for receipt in self._receipts),
         )
-        if ranks is not None:
-            request = replace(
-                request,
-                group=ranks.group,
-                rank=ranks.rank,
-                world_size=ranks.world_size,
-                local_world_size=ranks.local_world_size,
-            )
+        request = ranked(request, ranks)
         self._job = yield Ask(request)
         self._abandoned.detach()
         self._metadata = request.metadata
@@ -313,17 +306,6 @@ class ArtifactRecord:
                 f"and {len(report.problems) - 1} more" if len(report.problems) > 1 else "",
                 "download it again",
             )
-
-    def _is_part_of(self, contributed: ArtifactRecord) -> None:
-        """Stand for the version that another artifact of this rank contributes to; it adds nothing itself."""
-        if self._entries or self._receipts:
-            raise InvalidInput(
-                f"this rank has contributed to {self._base_name} already",
-                "a rank contributes once to a version, with upsert_artifact or with finish_artifact",
-                "add all files of this rank to one artifact",
-            )
-        self._job = contributed._job
-        self.finalize()
 
     # --- inside ----------------------------------------------------------------------------------------------
 

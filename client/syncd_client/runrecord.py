@@ -110,7 +110,7 @@ class RunRecord:
         elif aliases:
             raise InvalidInput("this rank has contributed already", "", "give the aliases to upsert_artifact")
         elif before is not None and before is not artifact:
-            artifact._is_part_of(before)  # noqa: SLF001
+            _stand_for(artifact, before)
         return artifact
 
     def _use_named(self, kind: type[_A], name: str, type_: str | None, timeout: float | None) -> Steps[_A]:
@@ -163,6 +163,18 @@ class RunRecord:
 
     def _default_name(self, path: StrPath) -> str:
         return f"run-{self.id}-{os.path.basename(os.path.normpath(os.fspath(path)))}"
+
+
+def _stand_for(artifact: ArtifactRecord, contributed: ArtifactRecord) -> None:
+    """Let an artifact without files stand for the version that another one of this rank contributes to."""
+    if artifact._entries or artifact._receipts:  # noqa: SLF001 - one procedure, two rooms
+        raise InvalidInput(
+            f"this rank has contributed to {artifact.name} already",
+            "a rank contributes once to a version, with upsert_artifact or with finish_artifact",
+            "add all files of this rank to one artifact",
+        )
+    artifact._job = contributed._job  # noqa: SLF001
+    artifact.finalize()
 
 
 def committed(kind: type[_A], version: messages.VersionInfo) -> _A:

@@ -109,9 +109,7 @@ class Whole(Struct, frozen=True, kw_only=True):
 class Part(Offer, frozen=True, kw_only=True, tag="part"):
     """Contribution of rank `index`, and of the ranks in `also`, to the `of` that make the version of `group`.
 
-    `whole` is there in the part that completes a group of several; in any other it means nothing. `digests` has, when
-    the ranks are several, what each of them contributed, in the order of `ranks`: does a rank that comes again bring
-    the same?
+    `whole` is in the part that completes a group of several; `digests` are those of each of several `ranks`.
     """
 
     group: Word
@@ -120,12 +118,6 @@ class Part(Offer, frozen=True, kw_only=True, tag="part"):
     also: Annotated[tuple[Rank, ...], Meta(max_length=ITEMS_LIMIT)] | UnsetType = UNSET
     whole: Whole | UnsetType = UNSET
     digests: Annotated[tuple[Hash, ...], Meta(max_length=ITEMS_LIMIT)] | UnsetType = UNSET
-
-    def digest_of(self, rank: int) -> bytes | None:
-        """Return the digest of what one of its ranks contributed; None: nothing says."""
-        if self.also is UNSET:
-            return self.digest
-        return None if self.digests is UNSET else self.digests[self.ranks.index(rank)]
 
     @property
     def ranks(self) -> tuple[int, ...]:
@@ -349,8 +341,6 @@ def _check_part(entry: Part) -> None:
         raise InvalidInput(f"part {entry.ranks[-1]} of {entry.of}")
     if len(set(entry.ranks)) < len(entry.ranks):
         raise InvalidInput("a part names a rank twice")
-    if entry.digests is not UNSET and len(entry.digests) != len(entry.ranks):
-        raise InvalidInput(f"{len(entry.digests)} digests of {len(entry.ranks)} ranks")
     if entry.whole is not UNSET:
         _check_content(entry.whole)
 
@@ -373,10 +363,6 @@ def _check_metadata(entry: Create | Offer | Describe) -> None:
     names.check_metadata(entry.metadata or {})
 
 
-def _check_rule(entry: Rule) -> None:
-    names.check_metadata(entry.spec)
-
-
 def _check_link(entry: Link) -> None:
     _check_artifact(entry.source_project, entry.source_name)
     for alias in entry.aliases:
@@ -396,7 +382,7 @@ def _check_run(entry: Start) -> None:
     names.check_metadata(entry.config)
 
 
-_CHECKS: tuple[tuple[Any, Callable[[Any], None]], ...] = (
+_CHECKS: tuple[tuple[Any, Callable[[Any], object]], ...] = (
     (Content, _check_content),
     (Offer, _check_offer),
     (Part, _check_part),
@@ -406,6 +392,6 @@ _CHECKS: tuple[tuple[Any, Callable[[Any], None]], ...] = (
     (Create | Register, _check_type),
     (Create | Offer | Describe, _check_metadata),
     (Register, _check_register),
-    (Rule, _check_rule),
+    (Rule, lambda entry: names.check_metadata(entry.spec)),
     (Start, _check_run),
 )

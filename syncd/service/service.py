@@ -21,6 +21,7 @@ from syncd.model import names
 from syncd.model.views import ArtifactView, JobView, StatusView, TakenView, VersionView, WatchView
 from syncd.pin.pins import Pins
 from syncd.repo.remote import Remote
+from syncd.service.collection import CollectionVerbs
 from syncd.service.drafts import DraftVerbs
 from syncd.service.groups import GroupVerbs
 from syncd.service.history import HistoryVerbs
@@ -69,7 +70,7 @@ class ServiceParts:
 
 
 class Service:
-    """Every verb a person could say. `drafts`, `jobs`, `groups`, `history`, `watcher` hold their subject's."""
+    """Every verb a person could say, by subject: `drafts`, `jobs`, `groups`, `history`, `collection`, `watcher`."""
 
     def __init__(self, parts: ServiceParts) -> None:
         self.facts = parts.facts
@@ -88,6 +89,9 @@ class Service:
         )  # fmt: skip
         self.history = HistoryVerbs(
             parts.remote.repository, parts.lane, parts.budget, parts.clock, parts.facts.node, self._transaction
+        )
+        self.collection = CollectionVerbs(
+            parts.remote.repository, parts.lane, parts.clock, parts.rng, parts.facts.node, parts.meter
         )
         self.clients = 0
         self.stopped = asyncio.Event()

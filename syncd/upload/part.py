@@ -211,10 +211,9 @@ def standing(history: History, spec: UploadSpec, digest: bytes | None = None) ->
         )
     if group.aborted is not None:
         raise aborted(history.key, group)
-    part = group.parts.get(spec.rank)
-    if part is None:
+    if spec.rank not in group.parts:
         return None
-    if digest is not None and part.digest_of(spec.rank) != digest:
+    if digest is not None and group.digest_of(spec.rank) != digest:
         raise Conflict(
             f"rank {spec.rank} has contributed other bytes to the group {group.name} of {history.key}",
             "what is in the log does not change",

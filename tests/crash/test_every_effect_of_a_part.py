@@ -31,7 +31,7 @@ def test_ranks_whose_daemon_dies_in_any_effect_are_one_version_with_the_files_of
         first = lives.live("first_part", begun, TINY)
         assert (first.error, first.signal) == ("", 0), first
         deaths = {only: _deaths(lives, begun, top / "work", side, only) for only in EFFECTS[side]}
-        assert min(deaths.values()) > 1, f"never died in one of them: {deaths}"
+        assert min(deaths.values()) > 0, f"never died in one of them: {deaths}"
 
 
 def _deaths(lives: Forks, begun: Path, work: Path, side: str, only: str) -> int:

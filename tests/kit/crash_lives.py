@@ -86,21 +86,21 @@ async def survey_upload(work: Path, settings: dict[str, str], fate: Fate) -> dic
 
 async def first_part(work: Path, settings: dict[str, str], fate: Fate) -> dict[str, Any]:
     """Contribute rank 0 of three, from a node of its own."""
-    async with alive(work / "zero", work / "remote", settings, fate) as rooms:
+    async with alive(work / "zero", work / "zero/state/remote", settings, fate) as rooms:
         await _contributed(rooms, work, (0,))
         return {}
 
 
 async def last_parts(work: Path, settings: dict[str, str], fate: Fate) -> dict[str, Any]:
     """Contribute ranks 1 and 2, which complete the group, and wait for the version."""
-    async with alive(work / "one", work / "remote", settings, fate) as rooms:
+    async with alive(work / "one", work / "zero/state/remote", settings, fate) as rooms:
         ended = await _contributed(rooms, work, (1, 2))
         return {"versions": [job.version for job in ended], "count": fate.count}
 
 
 async def survey_parts(work: Path, settings: dict[str, str], fate: Fate) -> dict[str, Any]:
     """Go on with the ranks; then restore the version on the first node."""
-    remote = work / "remote"
+    remote = work / "zero/state/remote"
     async with alive(work / "one", remote, settings, fate) as rooms:
         ended = await _contributed(rooms, work, (1, 2))
         problems = [f"it ended as {job}" for job in ended if (job.state, job.version) != ("done", 0)]

@@ -8,7 +8,6 @@ import stat
 from argparse import Namespace
 from collections import Counter
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 from syncd_client import errors, ranks, rules
@@ -83,14 +82,7 @@ def _as_rank(log: Log, args: Namespace) -> Log:
     group = args.group or ranks.group_from()
     if not group:
         raise errors.InvalidInput("which group?", "neither torchrun nor Slurm names one", "name it: --group G")
-    place = ranks.ranks(group, args.rank, args.world_size)
-    return replace(
-        log,
-        group=place.group,
-        rank=place.rank,
-        world_size=place.world_size,
-        local_world_size=place.local_world_size,
-    )
+    return ranks.ranked(log, ranks.ranks(group, args.rank, args.world_size))
 
 
 def plan(draft: str, paths: list[bytes]) -> list[AddFile | AddDir]:
