@@ -135,7 +135,8 @@ class PartStage:
 
     async def _append(self, key: ArtifactKey, ready: Sequence[Ready], mine: Ready) -> None:
         """Append one part for all that are ready, or an abort. Who calls looks at the replay for what became of it."""
-        history = self._repository.replay(key)
+        # Behind a fence first: a manifest that was not in the log when it came may be gone, and could not be merged.
+        history = self._commit.check_slot(key, mine.spec, mine.row.gc_seen)
         batch = _together(history, ready, mine)
         clash: Clash | None = None
         try:
