@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -rs
 JOBS   ?= 2
 INPUTS := pyproject.toml setup.py constraints.txt client/pyproject.toml syncd/format/_cut.c
 
-.PHONY: setup demo check format lint imports types test crash scale soak bench clean
+.PHONY: setup demo check format lint imports types test test-s3 crash scale soak bench clean
 
 setup: $(STAMP)
 
@@ -37,7 +37,14 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 test: $(STAMP)
-	$(PYTEST) -q -n $(JOBS) --dist loadfile -m 'not crash and not scale and not soak'
+	$(PYTEST) -q -n $(JOBS) --dist loadfile -m 'not crash and not scale and not soak and not ceph and not npm'
+
+# Buckets against real servers: Debian's radosgw, unpacked beside the environment, and what npm has. What cannot be had
+# is skipped, with the reason.
+CEPH ?= .ceph
+test-s3: $(STAMP)
+	tools/ceph.sh $(CEPH) || echo "no radosgw: its tests are skipped"
+	SYNCD_TEST_CEPH=$(abspath $(CEPH)) SYNCD_TEST_STARTS=50 $(PYTEST) -q -m 'ceph or npm or starts'
 
 crash: $(STAMP)
 	$(PYTEST) -v -m crash --timeout 7200
@@ -52,6 +59,6 @@ bench: $(STAMP)
 	$(BIN)/python bench/run.py
 
 clean:
-	rm -rf $(VENV) build client/build *.egg-info client/*.egg-info .mypy_cache .ruff_cache .hypothesis \
+	rm -rf $(VENV) $(CEPH) build client/build *.egg-info client/*.egg-info .mypy_cache .ruff_cache .hypothesis \
 		.import_linter_cache syncd/format/*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

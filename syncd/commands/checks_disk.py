@@ -58,10 +58,10 @@ def _pin(directory: bytes) -> Finding:
         reflink, lease = _reflink(folder), _lease(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    if reflink:
-        return ok("pin", f"{name} ({able.name}): by reflink, in microseconds")
+    if reflink and able.reflink:
+        return ok("pin", f"{name} ({able.name}): by reflink, in microseconds once the file is on disk")
     if lease and able.lease:
-        return ok("pin", f"{name} ({able.name}): by link and lease, in microseconds; no reflink here")
+        return ok("pin", f"{name} ({able.name}): by link and lease, in microseconds")
     return warn(
         "pin",
         f"{name} ({able.name}): by copy, so add_file takes as long as a copy",

@@ -7,13 +7,15 @@ import os
 from collections.abc import Iterator
 
 from syncd import __version__
-from syncd.clock import system_chance
+from syncd.clock import SystemClock, system_chance
 from syncd.commands.finding import Finding, fail, ok, warn
-from syncd.commands.remote import opened
+from syncd.commands.init import ELSEWHERE
+from syncd.commands.remote import credentials, opened
 from syncd.errors import NotFound, RemoteUnavailable, SyncdError
 from syncd.format.repo import RepoRecord
 from syncd.model.names import printable
-from syncd.repo.init import open_record, probe
+from syncd.repo.init import open_record
+from syncd.repo.probe import Report, probe
 from syncd.settings import Loaded, Settings
 from syncd.settings.secrets import mask_url
 from syncd.settings.shape import REMOTE_KEY
@@ -27,6 +29,7 @@ PATIENCE_S = 20.0
 def check_reach(loaded: Loaded) -> Iterator[Finding]:
     """Yield what there is to say of daemon and remote; no daemon is started, the probe's keys are removed again."""
     yield _daemon(loaded.settings)
+    yield from _credentials(loaded.settings.primary.url)
     yield _remote(loaded)
 
 
@@ -40,9 +43,22 @@ def _daemon(settings: Settings) -> Finding:
     except client_errors.Error as error:
         return fail("daemon", error.what, error.hint or "set SYNCD_SOCKET")
     text = f"syncd {welcome.version}, process {welcome.pid}, at {name}"
+    shown = mask_url(settings.primary.url)
+    if welcome.remote != shown:
+        what = f"{text}, still uses {welcome.remote} and not {shown}"
+        return warn("daemon", what, "syncctl shutdown; the next one reads anew")
     if welcome.version != __version__:
         return warn("daemon", f"{text}, but this is {__version__}", "restart it: syncctl shutdown")
     return ok("daemon", text)
+
+
+def _credentials(url: str) -> Iterator[Finding]:
+    try:
+        found = credentials(url)
+    except SyncdError:
+        return  # an address that is none, or files that cannot be read: the remote's own check tells it
+    if found:
+        yield ok("credentials", found)
 
 
 def _remote(loaded: Loaded) -> Finding:
@@ -50,30 +66,31 @@ def _remote(loaded: Loaded) -> Finding:
     shown = mask_url(url)
     by_default = loaded.origins[REMOTE_KEY].source == "default"
     try:
-        record, problems = asyncio.run(_probed(url))
+        record, found = asyncio.run(_probed(url))
     except (NotFound, RemoteUnavailable) as error:
         if by_default:
             return ok("remote", f"{shown}: a local directory, created when first used")
-        return fail("remote", f"{shown}: {error.what}", error.hint or f"syncd init {shown}")
+        why = f" ({error.why})" if error.hint and error.why else ""
+        return fail("remote", f"{shown}: {error.what}{why}", error.hint or f"syncd init {shown}")
     except TimeoutError:
         return fail("remote", f"{shown}: no answer within {PATIENCE_S:.0f} s", "check the network and the mount")
     except SyncdError as error:
-        return fail("remote", f"{shown}: {error.what}", error.hint or error.why)
-    if problems:
-        return fail(
-            "remote",
-            f"{shown}: {'; '.join(sorted(set(problems)))}",
-            "use another store: one with put-if-absent (a local directory, NFS)",
-        )
+        told = f"{error.what} ({error.why})" if error.hint and error.why else error.what
+        return fail("remote", f"{shown}: {told}", error.hint or error.why)
+    if found.verdict == "refused":
+        return fail("remote", f"{shown}: {'; '.join(found.reasons)}", ELSEWHERE)
     if record is None and by_default:
         return ok("remote", f"{shown}: a local directory; its repository is created when first used")
     if record is None:
         return warn("remote", f"{shown}: fit for a repository, but holds none", f"syncd init {shown}")
-    return ok("remote", f"{shown}: repository {record.repo_id}, writers raced and one won each time")
+    told = f"{shown}: repository {record.repo_id}, writers raced and one won each time"
+    if found.verdict == "upload-only":
+        return warn("remote", f"{told}; nothing can be deleted", "collect with credentials that may delete")
+    return ok("remote", told)
 
 
-async def _probed(url: str) -> tuple[RepoRecord | None, list[str]]:
+async def _probed(url: str) -> tuple[RepoRecord | None, Report]:
     rng = system_chance()
     async with asyncio.timeout(PATIENCE_S), opened(url, rng, create=False) as store:
         record = await open_record(store)
-        return record, await probe(store, rng)
+        return record, await probe(store, rng, SystemClock())

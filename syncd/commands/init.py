@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+from typing import TYPE_CHECKING
 
 import click
 
-from syncd.clock import system_chance
+from syncd.clock import SystemClock, system_chance
 from syncd.commands.config import toml
 from syncd.commands.flags import as_flags, setting_flags
 from syncd.commands.say import Manner, manners
@@ -18,6 +19,14 @@ from syncd.settings.kinds import URL
 from syncd.settings.load import user_file
 from syncd.settings.secrets import mask_url
 from syncd.settings.shape import REMOTE_KEY
+from syncd_client import errors as client_errors
+from syncd_client.connection import Connection
+from syncd_client.wire.messages import Ping
+
+if TYPE_CHECKING:
+    from syncd.repo.probe import Report
+
+ELSEWHERE = "use another store: one with put-if-absent (S3, Google's, Azure's, Ceph, MinIO, a local directory, NFS)"
 
 
 @click.command(short_help="Create or open the repository at a URL.")
@@ -35,13 +44,31 @@ def init(manner: Manner, url: str | None, config: str | None, assigned: tuple[st
         check_url(url)
     loaded = read(as_flags(config, assigned, remote=url), os.environ)
     shown = mask_url(loaded.settings.primary.url)
-    repo_id, made = asyncio.run(prepare(loaded.settings))
+    repo_id, made, found = asyncio.run(prepare(loaded.settings))
     manner.line(f"{'created' if made else 'opened'} repository {repo_id} at {shown}")
-    manner.line("8 writers raced for one key, three times over: one won each time")
+    for looked in found.looked:
+        if looked.check == "create" or looked.mark == "note":
+            manner.line(looked.text)
     told = remember(loaded, config) if url else ""
     if told:
         manner.line(told)
-    manner.data({"repo_id": repo_id, "remote": shown, "created": made, "note": told})
+    elsewhere = other_remote(loaded.settings)
+    if elsewhere:
+        manner.line(elsewhere)
+    told_all = {"note": told, "daemon": elsewhere, "verdict": found.verdict}
+    manner.data({"repo_id": repo_id, "remote": shown, "created": made, **told_all})
+
+
+def other_remote(settings: Settings) -> str:
+    """Return a warning where a daemon runs that uses another remote: it reads its settings when it starts."""
+    try:
+        with Connection(os.fsdecode(settings.socket), autostart=False) as connection:
+            daemon = connection.call(Ping())
+    except client_errors.Error:
+        return ""
+    if daemon.remote == mask_url(settings.primary.url):
+        return ""
+    return f"attention: the running daemon (process {daemon.pid}) still uses {daemon.remote}; end it: syncctl shutdown"
 
 
 def check_url(url: str) -> None:
@@ -56,30 +83,27 @@ def check_url(url: str) -> None:
         ) from error
 
 
-async def prepare(settings: Settings) -> tuple[str, bool]:
-    """Probe the remote and create or open its repository; return its id and whether it was created.
+async def prepare(settings: Settings) -> tuple[str, bool, Report]:
+    """Probe the remote and create or open its repository; return its id, whether it was created and what was found.
 
     Raises:
         RemoteRefused: two writers win there, or it returns other bytes than were stored; nothing was created.
     """
     from syncd.commands.remote import opened  # the rooms below: `syncd --help` need not wait for them
     from syncd.daemon.create import new_repository
-    from syncd.repo.init import initialise, open_record, probe
+    from syncd.repo.init import initialise, open_record
+    from syncd.repo.probe import probe
 
     rng = system_chance()
     url = settings.primary.url
     async with opened(url, rng, create=True) as store:
-        problems = await probe(store, rng)
-        if problems:
-            raise RemoteRefused(
-                f"{mask_url(url)} cannot carry a repository",
-                "; ".join(sorted(set(problems))),
-                "use another store: one with put-if-absent (a local directory, NFS)",
-            )
+        found = await probe(store, rng, SystemClock())
+        if found.verdict == "refused":
+            raise RemoteRefused(f"{mask_url(url)} cannot carry a repository", "; ".join(found.reasons), ELSEWHERE)
         existing = await open_record(store)
         if existing is not None:
-            return existing.repo_id, False
-        return (await initialise(store, new_repository(settings), rng)).repo_id, True
+            return existing.repo_id, False, found
+        return (await initialise(store, new_repository(settings), rng)).repo_id, True, found
 
 
 def remember(loaded: Loaded, config: str | None) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import click
 
 from syncd import __version__
+from syncd.commands.check import check
 from syncd.commands.config import config
 from syncd.commands.doctor import doctor
 from syncd.commands.init import init
@@ -28,7 +29,7 @@ def syncd() -> None:
     """
 
 
-for verb in (serve, init, doctor, config):
+for verb in (serve, init, check, doctor, config):
     syncd.add_command(verb)
 
 

@@ -25,10 +25,10 @@ from syncd.lanes import Lane, new_lock
 from syncd.meter import Meter
 from syncd.model.names import ArtifactKey
 from syncd.pin.params import PinLanes, PinParams
-from syncd.pin.pins import Pins
+from syncd.pin.pins import Pins, open_pins
 from syncd.repo.remote import Remote
 from syncd.service import Service, ServiceParts
-from syncd.service.service import Facts
+from syncd.service.service import Identity
 from syncd.settings import Settings
 from syncd.store.base import Store
 from syncd.store.open import LimitParams, StoreParts, open_store, parse_remote
@@ -119,9 +119,10 @@ async def compose(settings: Settings, stop: Callable[[], None], seams: Seams) ->
         )  # fmt: skip
         service = Service(
             ServiceParts(
-                facts=_facts(ground, cutter), ledger=ledger, engine=engine, pins=pins, remote=remote, watcher=watcher,
-                bus=bus, meter=ground.meter, lane=lanes.files, budget=ground.budget, clock=clock, rng=rng,
-                draft_ttl=settings.server.draft_ttl, stop=stop, memory=resident_bytes,
+                identity=_identity(ground, cutter), ledger=ledger, engine=engine, pins=pins, remote=remote,
+                watcher=watcher, bus=bus, meter=ground.meter, lane=lanes.files, clock=clock,
+                budget=ground.budget, rng=rng, draft_ttl=settings.server.draft_ttl, stop=stop,
+                memory=resident_bytes,
             )
         )  # fmt: skip
         await watcher.open()
@@ -165,12 +166,10 @@ async def _open_remote(ground: _Ground, wrap: Callable[[Store], Store] | None) -
 
 async def _open_pins(ground: _Ground) -> Pins:
     settings = ground.settings
-    pins = Pins(
+    return await open_pins(
         _pin_params(settings), ground.disk, ground.ledger, ground.lanes.pins, ground.clock, ground.meter,
         settings.state_dir, _tell_lost, _boot_id(),
     )  # fmt: skip
-    await pins.open()
-    return pins
 
 
 def _flows(ground: _Ground, remote: Remote, pins: Pins, cutter: Cutter) -> Callable[[], Awaitable[Flows]]:
@@ -232,12 +231,12 @@ def _pin_params(settings: Settings) -> PinParams:
     )
 
 
-def _facts(ground: _Ground, cutter: Cutter) -> Facts:
+def _identity(ground: _Ground, cutter: Cutter) -> Identity:
     settings = ground.settings
     slow = (
         "the chunker runs in pure Python (about 3.5 MB/s): no C extension; apt install gcc python3-dev, then reinstall",
     )
-    return Facts(
+    return Identity(
         version=__version__,
         pid=os.getpid(),
         node=ground.node,

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Coroutine
 
 from syncd.clock import Clock, SystemClock
 from syncd.daemon.compose import Rooms, Seams, compose
@@ -81,29 +82,14 @@ async def _run(
     listener = Listener(service, listening, settings.server.connections)
     web = WebDoor(WebParams.at(settings.web), service, rooms.meter, clock)
     await web.start()
+    works = _works(rooms, listener, notifier, clock)
+    if autostarted:
+        works["idleness"] = _leave_when_idle(service, settings.idle_exit, stopping, clock)
     try:
         async with asyncio.TaskGroup() as tasks:
-            running = [
-                tasks.create_task(work, name=name)
-                for name, work in (
-                    ("engine", rooms.engine.run()),
-                    ("watcher", rooms.watcher.run()),
-                    ("janitor", service.drafts.run_janitor()),
-                    ("listener", listener.run()),
-                )
-            ]
-            seconds = watchdog_seconds(os.environ, os.getpid())
-            if seconds is not None:
-                watchdog = Watchdog(
-                    notifier, clock, seconds, {"journal": service.ping_journal, "leases": service.ping_leases}
-                )
-                running.append(tasks.create_task(watchdog.run(), name="watchdog"))
-            if autostarted:
-                running.append(tasks.create_task(_leave_when_idle(service, settings.idle_exit, stopping, clock)))
+            running = [tasks.create_task(work, name=name) for name, work in works.items()]
             notifier.ready("serving")
-            log.info("serving on %s, remote %s", os.fsdecode(settings.socket), service.remote_url)
-            if settings.web != "off":
-                log.info("page and metrics at %s", settings.web if ":/" in settings.web else f"http://{settings.web}/")
+            _say_where(settings, service)
             await stopping.wait()
             notifier.stopping("stopping; open jobs go on at the next start")
             log.info("stopping")
@@ -113,6 +99,31 @@ async def _run(
     finally:
         await web.close()
         await rooms.watcher.close()
+
+
+def _works(
+    rooms: Rooms, listener: Listener, notifier: Notifier, clock: Clock
+) -> dict[str, Coroutine[None, None, None]]:
+    """What runs as long as the daemon does, by name: when one of these ends with an error, so does the daemon."""
+    service = rooms.service
+    works = {
+        "engine": rooms.engine.run(),
+        "watcher": rooms.watcher.run(),
+        "janitor": service.drafts.run_janitor(),
+        "pruner": service.pruner.run(),
+        "listener": listener.run(),
+    }
+    seconds = watchdog_seconds(os.environ, os.getpid())
+    if seconds is not None:
+        asked = {"journal": service.ping_journal, "leases": service.ping_leases}
+        works["watchdog"] = Watchdog(notifier, clock, seconds, asked).run()
+    return works
+
+
+def _say_where(settings: Settings, service: Service) -> None:
+    log.info("serving on %s, remote %s", os.fsdecode(settings.socket), service.remote_url)
+    if settings.web != "off":
+        log.info("page and metrics at %s", settings.web if ":/" in settings.web else f"http://{settings.web}/")
 
 
 async def _leave_when_idle(service: Service, seconds: float, stopping: asyncio.Event, clock: Clock) -> None:

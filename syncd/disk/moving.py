@@ -5,12 +5,21 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from syncd.model.buffer import Buffer
 
 _IOV_MAX = 1024
 _COPY_STEP = 16 << 20
 _CANNOT_COPY_IN_KERNEL = (errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM)
+
+
+class Write(NamedTuple):
+    """What goes into an existing file: these parts, one after the other, from an offset on."""
+
+    path: bytes
+    offset: int
+    parts: Sequence[Buffer]
 
 
 def write_all(fd: int, parts: Sequence[Buffer], offset: int | None = None) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-import aiofiles
+import aiofiles.os
 
-from syncd.disk.moving import copy_range, write_all
+from syncd.disk.moving import Write, copy_range, write_all
 from syncd.lanes import Lane
 from syncd.model.buffer import Buffer
 
@@ -189,18 +189,27 @@ class Disk:
         os.rmdir(name, dir_fd=directory)
         os.fsync(directory)
 
-    async def restore_at(self, lane: Lane, path: bytes, offset: int, parts: Sequence[Buffer]) -> None:
-        """Write one after the other into an existing file from an offset on, on the lane's threads (restored files).
+    def write_into(self, write: Write) -> None:
+        """Write into a file that must exist; no fsync, no link is followed."""
+        fd = os.open(write.path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            write_all(fd, write.parts, write.offset)
+        finally:
+            os.close(fd)
 
-        A cancelled caller waits until the write has ended: no thread writes to, or opens, what others believe free.
+    async def restore(self, lane: Lane, writes: Sequence[Write]) -> None:
+        """Write into existing files (restored ones), all of them in one turn of the lane: turns cost more than files.
+
+        The first OSError ends it; what was written before stays. A cancelled caller waits until the turn has ended: no
+        thread writes to, or opens, what others believe free.
         """
-        await lane.attend(_restore_at(lane, path, offset, parts))
+        await lane.attend(self._restore(lane, writes))
+
+    async def _restore(self, lane: Lane, writes: Sequence[Write]) -> None:
+        await _each(self.write_into, writes, executor=lane.executor)
 
 
-async def _restore_at(lane: Lane, path: bytes, offset: int, parts: Sequence[Buffer]) -> None:
-    # Not `async with`: aiofiles closes then on the loop's default executor, a thread outside every lane.
-    file = await aiofiles.open(path, "r+b", buffering=0, executor=lane.executor)
-    try:
-        await lane.run(write_all, file.fileno(), parts, offset)
-    finally:
-        await file.close()
+@aiofiles.os.wrap
+def _each(do: Callable[[Write], None], writes: Sequence[Write]) -> None:
+    for write in writes:
+        do(write)

@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from syncd.budget import Account
-from syncd.disk import Disk, disk_error
+from syncd.disk import Disk, Write, disk_error
 from syncd.download.place import Target
 from syncd.download.plan import Wanted
 from syncd.errors import LocalDisk
 from syncd.format.codec import ZEROS
 from syncd.format.digest import hash_bytes
+from syncd.format.manifest import Entry
 from syncd.format.pack import Frame
 from syncd.format.restore import Chunk
 from syncd.lanes import Lane
@@ -51,18 +52,23 @@ class FetchStage:
         lane: threads for hashing and writing.
         reads: ranged reads at once over all groups.
         account: what is read and unpacked counts against it until it is written.
+        target: open, and the only place written to.
     """
 
-    def __init__(self, packs: Packs, disk: Disk, lane: Lane, reads: int, account: Account) -> None:
+    def __init__(self, packs: Packs, disk: Disk, lane: Lane, reads: int, account: Account, target: Target) -> None:
         self._packs = packs
         self._disk = disk
         self._lane = lane
         self._room = asyncio.Semaphore(reads)
         self._account = account
+        self._target = target
 
-    async def look(self, target: Target, wanted: Wanted, chunks: list[Chunk]) -> Held:
-        """Find out what an earlier try or the target itself already holds of a file; make its temporary file."""
-        return await self._lane.run(self._look, target, wanted, chunks)
+    async def look(self, files: Sequence[tuple[Wanted, list[Chunk]]]) -> list[Held]:
+        """Find out what an earlier try or the target itself already holds of files, all in one turn of the lane.
+
+        A file that is in its place already gets its mode; each other one gets a temporary file.
+        """
+        return await self._lane.run(self._look_at_all, files)
 
     async def fill(self, goals: Sequence[Goal], fetched: Callable[[int], None]) -> None:
         """Fetch, verify and write chunks, telling `fetched` the bytes; on return all are in their files, not synced."""
@@ -86,40 +92,49 @@ class FetchStage:
     async def _copy(self, read: list[Goal], frames: list[Frame], fetched: Callable[[int], None]) -> None:
         pieces = await self._packs.chunks(read[0].chunk.pack, frames)
         by_frame = {id(frame): piece for frame, piece in zip(frames, pieces, strict=True)}
-        for path, offset, parts in _joined(read, by_frame):
-            try:
-                await self._disk.restore_at(self._lane, path, offset, parts)
-            except OSError as error:
-                raise disk_error(error, "cannot write a restored file", path) from error
-            fetched(sum(map(len, parts)))
-
-    def _look(self, target: Target, wanted: Wanted, chunks: list[Chunk]) -> Held:
-        size = wanted.entry.size
+        writes = _joined(read, by_frame)
         try:
-            fd = target.existing(wanted.entry.path, size)
-            if fd is not None:
-                try:
-                    if not _missing(self._disk, fd, chunks):
-                        return Held(True, [], size)
-                finally:
-                    os.close(fd)
-            path = target.temporary(wanted.number)
-            fd = self._disk.open_or_create(path)
-            try:
-                fresh = os.fstat(fd).st_size == 0
-                if os.fstat(fd).st_size != size:
-                    self._disk.resize(fd, size)
-                if fresh:  # zeros are there already, as holes
-                    missing = [chunk for chunk in chunks if chunk.frame.codec != ZEROS]
-                else:
-                    missing = _missing(self._disk, fd, chunks)
-            finally:
-                os.close(fd)
+            await self._disk.restore(self._lane, writes)
         except OSError as error:
-            raise disk_error(
-                error, "cannot prepare a restored file", os.path.join(target.root, wanted.entry.path)
-            ) from error
-        return Held(False, missing, size - sum(chunk.frame.raw_length for chunk in missing))
+            raise disk_error(error, "cannot write restored files", self._target.root) from error
+        fetched(sum(len(part) for write in writes for part in write.parts))
+
+    def _look_at_all(self, files: Sequence[tuple[Wanted, list[Chunk]]]) -> list[Held]:
+        return [self._look(wanted.entry, wanted.number, chunks) for wanted, chunks in files]
+
+    def _look(self, entry: Entry, number: int, chunks: list[Chunk]) -> Held:
+        try:
+            if self._in_place(entry, chunks):
+                return Held(True, [], entry.size)
+            missing = self._missing_of_temporary(number, entry.size, chunks)
+        except OSError as error:
+            path = os.path.join(self._target.root, entry.path)
+            raise disk_error(error, "cannot prepare a restored file", path) from error
+        return Held(False, missing, entry.size - sum(chunk.frame.raw_length for chunk in missing))
+
+    def _in_place(self, entry: Entry, chunks: list[Chunk]) -> bool:
+        fd = self._target.existing(entry.path, entry.size)
+        if fd is None:
+            return False
+        try:
+            if _missing(self._disk, fd, chunks):
+                return False
+            self._disk.set_mode(fd, entry.mode)
+        finally:
+            os.close(fd)
+        return True
+
+    def _missing_of_temporary(self, number: int, size: int, chunks: list[Chunk]) -> list[Chunk]:
+        fd = self._disk.open_or_create(self._target.temporary(number))
+        try:
+            was = os.fstat(fd).st_size
+            if was != size:
+                self._disk.resize(fd, size)
+            if was == 0:  # zeros are there already, as holes
+                return [chunk for chunk in chunks if chunk.frame.codec != ZEROS]
+            return _missing(self._disk, fd, chunks)
+        finally:
+            os.close(fd)
 
 
 def _missing(disk: Disk, fd: int, chunks: list[Chunk]) -> list[Chunk]:
@@ -150,17 +165,18 @@ def coalesce(goals: Sequence[Goal]) -> list[list[Goal]]:
     return reads
 
 
-def _joined(read: list[Goal], by_frame: dict[int, Buffer]) -> list[tuple[bytes, int, list[Buffer]]]:
+def _joined(read: list[Goal], by_frame: dict[int, Buffer]) -> list[Write]:
     """Bring together chunks that follow each other in one file: each file is written as few times as possible."""
-    writes: list[tuple[bytes, int, list[Buffer]]] = []
-    end = 0
+    writes: list[Write] = []
+    parts: list[Buffer] = []
+    path, end = b"", 0
     for goal in sorted(read, key=lambda goal: (goal.path, goal.chunk.offset)):
         data = by_frame[id(goal.chunk.frame)]
-        if writes and writes[-1][0] == goal.path and end == goal.chunk.offset:
-            writes[-1][2].append(data)
-        else:
-            writes.append((goal.path, goal.chunk.offset, [data]))
-        end = goal.chunk.offset + len(data)
+        if (goal.path, goal.chunk.offset) != (path, end):
+            parts = []
+            writes.append(Write(goal.path, goal.chunk.offset, parts))
+        parts.append(data)
+        path, end = goal.path, goal.chunk.offset + len(data)
     return writes
 
 

@@ -97,15 +97,6 @@ class Target:
         os.close(fd)
         return None
 
-    def restore_mode(self, entry: Entry) -> None:
-        """Give a file that already has the right bytes its mode."""
-        fd = self.existing(entry.path, entry.size)
-        if fd is not None:
-            try:
-                self._disk.set_mode(fd, entry.mode)
-            finally:
-                os.close(fd)
-
     def place_file(self, entry: Entry, temporary: bytes) -> None:
         """Sync a finished temporary file, give it its mode, rename it to its place."""
         try:

@@ -82,7 +82,7 @@ class Downloads:
         manifest = await self._repository.manifests.read(version)
         await check_all(self._repository, manifest)
         await self._lane.run(target.open)
-        fetcher = FetchStage(self._repository.packs, self._disk, self._lane, self._reads, account)
+        fetcher = FetchStage(self._repository.packs, self._disk, self._lane, self._reads, account, target)
         room = asyncio.Semaphore(_GROUPS_AT_ONCE)
 
         async def one(group: list[Wanted]) -> None:
@@ -98,18 +98,13 @@ class Downloads:
         await self._lane.run(target.clear)
 
     async def _group(self, group: list[Wanted], target: Target, fetcher: FetchStage, progress: Progress) -> None:
+        files = [(wanted, await chunks_of(self._repository, wanted)) for wanted in group if wanted.entry.type == FILE]
+        unplaced = [wanted for wanted in group if wanted.entry.type != FILE]
         goals: list[Goal] = []
-        unplaced: list[Wanted] = []
-        for wanted in group:
-            if wanted.entry.type != FILE:
-                unplaced.append(wanted)
-                continue
-            chunks = await chunks_of(self._repository, wanted)
-            held = await fetcher.look(target, wanted, chunks)
+        for (wanted, _), held in zip(files, await fetcher.look(files), strict=True):
             progress.read(held.have)
             if held.placed:
                 progress.file_done()
-                await self._lane.run(target.restore_mode, wanted.entry)
                 continue
             unplaced.append(wanted)
             goals += [Goal(target.temporary(wanted.number), chunk) for chunk in held.missing]

@@ -54,12 +54,14 @@ class Live:
     """A job that has a task: its progress, what its last work gave, and how to interrupt it.
 
     `begun` once it has its turn; before that nothing happens to it but `dropped`: it was cancelled while it waited.
+    `next_try` is when its pause between two tries ends (Clock.now), 0 outside of one.
     """
 
     def __init__(self, progress: JobProgress) -> None:
         self.progress = progress
         self.begun = False
         self.dropped = False
+        self.next_try = 0.0
         self.warnings: tuple[str, ...] = ()
         self.result: JobResult | None = None
         self.fault: Failure | None = None

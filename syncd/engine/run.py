@@ -122,6 +122,11 @@ class Engine:
         live = self._live.get(job)
         return live.progress if live else None
 
+    def next_try(self, job: str) -> float:
+        """Return when a waiting job tries again, in seconds since the epoch; 0 when it does not wait."""
+        live = self._live.get(job)
+        return live.next_try if live else 0.0
+
     async def cancel(self, job: str) -> JobRow:
         """Stop a job and let go what it holds.
 
@@ -227,7 +232,12 @@ class Engine:
     async def _perform(self, instruction: Instruction, row: JobRow, live: Live) -> Event:
         match instruction:
             case RetryLater(attempt):
-                await self._clock.sleep(retry_delay(attempt, self._rng.random()))
+                delay = retry_delay(attempt, self._rng.random())
+                live.next_try = self._clock.now() + delay
+                try:
+                    await self._clock.sleep(delay)
+                finally:
+                    live.next_try = 0.0
                 return Due()
             case Send():
                 live.progress.restart()

@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from importlib import resources
 from typing import Protocol, TypeVar
 from urllib.parse import quote
 
 from syncd.errors import Conflict, Corrupt, LocalDisk
+from syncd.journal import mark
 from syncd.lanes import Lane
 
 T = TypeVar("T")
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 BUSY_TIMEOUT_MS = 5000
+READ_WHOLE_BELOW = 64 << 20
+"""Journals smaller than so many bytes are read whole at every start: under a second even from a cold disk."""
 
 
 class Ledger(Protocol):
@@ -54,8 +57,13 @@ class Journal:
         return await self._lane.run(self._read, act)
 
     async def close(self) -> None:
-        """Checkpoint the write-ahead log and close the file."""
-        await self._lane.run(self._connection.close)
+        """Checkpoint the write-ahead log, close the file and note that this was done in good order."""
+        await self._lane.run(self._close)
+
+    def _close(self) -> None:
+        self._connection.close()
+        with suppress(OSError):  # not noted: the next start reads everything
+            mark.leave(self._path)
 
     def _write(self, act: Callable[[sqlite3.Connection], T], durable: bool) -> T:
         connection = self._connection
@@ -93,18 +101,22 @@ def _kept(result: T) -> T:
     return result
 
 
-async def open_journal(path: str, lane: Lane, schema: Sequence[str] = ()) -> Journal:
+async def open_journal(
+    path: str, lane: Lane, schema: Sequence[str] = (), read_whole_below: int = READ_WHOLE_BELOW
+) -> Journal:
     """Open or create the journal at `path`; `lane` must have exactly one thread.
 
     Args:
         schema: one SQL script a schema version, each migrating from the one before; the package's own when empty.
+        read_whole_below: a journal of that many bytes or more is not searched for damage when `mark` vouches for it;
+            damage that came from below the file system shows then when the page is used, as Corrupt.
 
     Raises:
         Corrupt: the file is damaged; the hint says how to set it aside and what that costs. It is left as it was.
         Conflict: a newer syncd wrote it; it is left as it was.
         LocalDisk: it cannot be opened or written.
     """
-    return Journal(await lane.run(_open, path, schema or _packaged_schema()), lane, path)
+    return Journal(await lane.run(_open, path, schema or _packaged_schema(), read_whole_below), lane, path)
 
 
 def _packaged_schema() -> Sequence[str]:
@@ -112,11 +124,12 @@ def _packaged_schema() -> Sequence[str]:
     return [folder.joinpath(f"{step:03d}.sql").read_text() for step in range(1, SCHEMA_VERSION + 1)]
 
 
-def _open(path: str, schema: Sequence[str]) -> sqlite3.Connection:
+def _open(path: str, schema: Sequence[str], read_whole_below: int) -> sqlite3.Connection:
     try:
         if os.path.exists(path):
             _finish_rollback(path)
-            _inspect(path, len(schema))
+            vouched = mark.take(path)
+            _inspect(path, len(schema), whole=not vouched or os.path.getsize(path) < read_whole_below)
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
             _prepare(connection, schema)
@@ -140,11 +153,11 @@ def _finish_rollback(path: str) -> None:
             connection.execute("SELECT count(*) FROM sqlite_master")
 
 
-def _inspect(path: str, known: int) -> None:
+def _inspect(path: str, known: int, *, whole: bool) -> None:
     """Refuse a damaged or newer file while it is open for reading only: closing it then cannot change it."""
     with closing(sqlite3.connect(f"file:{quote(os.fsencode(path))}?mode=ro", uri=True)) as connection:
         connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
-        verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0] if whole else "ok"
         if verdict != "ok":
             raise _damaged(path, verdict)
         version = connection.execute("PRAGMA user_version").fetchone()[0]

@@ -176,6 +176,18 @@ async def stored_bytes(ledger: Ledger, job: str) -> int:
     return await ledger.read(act)
 
 
+async def sent_bytes(ledger: Ledger, job: str) -> int:
+    """Return how many bytes, before compression, a job has sent itself: chunks of files and manifest pages."""
+
+    def act(connection: sqlite3.Connection) -> int:
+        own = "SELECT repo, pack FROM packs WHERE job=?"
+        query = f"SELECT coalesce(sum(length), 0) FROM known_chunks WHERE (repo, pack) IN ({own})"
+        total: int = connection.execute(query, (job,)).fetchone()[0]
+        return total
+
+    return await ledger.read(act)
+
+
 async def progress(ledger: Ledger, repo: str, draft: str, name: bytes) -> list[ChunkRow]:
     """Return the chunks at the start of one file that are noted and whose places are known, in order, without a gap."""
 

@@ -107,6 +107,15 @@ def _check_json(value: Any, where: str, depth: int) -> None:
         raise InvalidInput(f"{where} is of type {type(value).__name__}", "metadata holds JSON values only")
 
 
+def check_absolute(path: bytes) -> bytes:
+    """Return a path of this node unchanged, or raise InvalidInput: relative, or one that no file can have."""
+    if not path.startswith(b"/") or b"\x00" in path:
+        raise InvalidInput(
+            f"not an absolute path: {printable(path)!r}", "the daemon has a directory of its own", "give the whole path"
+        )
+    return path
+
+
 def check_entry_path(path: bytes) -> bytes:
     """Return a path an artifact may hold (relative, canonical, POSIX), else raise InvalidInput."""
     parts = path.split(b"/")

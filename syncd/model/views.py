@@ -34,7 +34,10 @@ class ReceiptView:
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """One job: its state and progress in bytes and files; `bytes_stored` went over the wire: sent, or fetched."""
+    """One job: its state and progress in bytes and files; `bytes_stored` went over the wire: sent, or fetched.
+
+    `next_try`: when a waiting job tries again, seconds since the epoch; 0 when it does not wait.
+    """
 
     job: str
     kind: str
@@ -56,6 +59,7 @@ class JobView:
     root: bytes = b""
     warnings: list[str] = field(default_factory=list)
     error: ErrorView | None = None
+    next_try: float = 0.0
     group: str = ""
     rank: int = 0
     world_size: int = 1
@@ -85,7 +89,10 @@ class VersionView:
 
 @dataclass(frozen=True, slots=True)
 class ArtifactView:
-    """One artifact; `latest` is None while nothing is committed, `size` that of the latest version."""
+    """One artifact; `latest` is None while nothing is committed, `size` that of the latest version.
+
+    `error`: its log cannot be read or is damaged; then nothing else is known but the type.
+    """
 
     project: str
     name: str
@@ -94,6 +101,7 @@ class ArtifactView:
     latest: int | None = None
     size: int = 0
     updated: float = 0.0
+    error: ErrorView | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +174,10 @@ class WatchView:
 
 @dataclass(frozen=True, slots=True)
 class StatusView:
-    """The daemon at a glance; `remote_state` is "ok" or the words of the last failure; `jobs` counts open ones."""
+    """The daemon at a glance; `remote_state` is "ok" or the words of the last failure; `jobs` counts open ones.
+
+    `next_try`: when the first of the waiting jobs tries again, seconds since the epoch; 0 when none waits.
+    """
 
     version: str
     pid: int
@@ -185,3 +196,54 @@ class StatusView:
     pins: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     failed: int = 0
+    next_try: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class CollectStepView:
+    """How far a collection is: what it does, and of how many things how many are done (0 of 0: not known)."""
+
+    step: str
+    done: int = 0
+    total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CollectView:
+    """What a collection found, and, unless it was a dry run, what it did; bytes are of packs and manifests."""
+
+    dry_run: bool
+    artifacts: int
+    versions: int
+    deleted: int
+    packs: int
+    bytes: int
+    needed_packs: int
+    needed_bytes: int
+    young_bytes: int
+    in_use_bytes: int
+    now_packs: int
+    now_bytes: int
+    later_packs: int
+    later_bytes: int
+    sparse_packs: int
+    sparse_bytes: int
+    epoch: int = 0
+    freed_bytes: int = 0
+    rewritten_bytes: int = 0
+    rewritten_versions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainView:
+    """Why a version's bytes are kept; sizes in bytes as stored."""
+
+    project: str
+    name: str
+    version: int
+    kept: bool
+    why: list[str] = field(default_factory=list)
+    stored_bytes: int = 0
+    exclusive_bytes: int = 0
+    shared_with: list[str] = field(default_factory=list)
+    condemned: list[str] = field(default_factory=list)

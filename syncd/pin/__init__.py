@@ -6,7 +6,8 @@ where nothing vouches for them any more, the job fails loudly and names the file
 
     way      when                                      protection
     blob     files up to 64 KiB                        full: copied, many into one file
-    reflink  xfs, btrfs                                full: the blocks are shared until written
+    reflink  xfs, btrfs                                full: the blocks are shared until written; a file just written
+                                                       is first brought to disk by the kernel, and the caller waits
     lease    ext4, xfs, btrfs, f2fs, tmpfs; own file   full while the daemon lives: hard link and read lease
     copy     everything else                           full
     none     policy "immutable"                        none: compared before and after each read
@@ -34,12 +35,12 @@ the pin, while it is being copied. Nor is a file that was rewritten in place whi
 its old size and mtime, to the nanosecond: the change time cannot be used, for linking and unlinking change it too.
 
 Spools are made by the daemon's own uid in `.syncd-spool-<uid>/<id of this journal>`; files in them are only read.
-Rooms above use `Pins`; `mask_signals` is the first line of main.
+Rooms above use `Pins`, which `open_pins` gives; `mask_signals` is the first line of main.
 """
 
 from syncd.pin.leases import mask_signals, unmask_signals
 from syncd.pin.params import PinLanes, PinParams, PinUsage
-from syncd.pin.pins import Pins
+from syncd.pin.pins import Pins, open_pins
 from syncd.pin.reader import PinReader
 
-__all__ = ["PinLanes", "PinParams", "PinReader", "PinUsage", "Pins", "mask_signals", "unmask_signals"]
+__all__ = ["PinLanes", "PinParams", "PinReader", "PinUsage", "Pins", "mask_signals", "open_pins", "unmask_signals"]

@@ -38,7 +38,10 @@ class Ground:
 
 
 class Adder:
-    """Adds surveyed files to drafts. Lives in the loop; the heavy steps run in the pin lane."""
+    """Adds surveyed files to drafts. Lives in the loop; the heavy steps run in the pin lane.
+
+    `slots` leases may be held; `name` makes names for files in spools; pins are numbered from `first` on.
+    """
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class Adder:
         rate: RescueRate,
         slots: int,
         name: Callable[[], bytes],
+        first: int,
         on_added: Callable[[list[Pin]], None],
     ) -> None:
         self._holdings = holdings
@@ -58,7 +62,7 @@ class Adder:
         self._slots_pending = 0
         self._name = name
         self._on_added = on_added
-        self.numbers = itertools.count(1)
+        self._numbers = itertools.count(first)
 
     async def add(self, terms: Terms, overwrite: bool, look: Callable[[], Survey]) -> ReceiptView:
         """Do the whole of an add. Raises as Pins.add_file says; then nothing of it stays."""
@@ -139,7 +143,7 @@ class Adder:
         return grants, promised
 
     def _number(self) -> int:
-        return next(self.numbers)
+        return next(self._numbers)
 
 
 def _receipt(batch: Batch, survey: Survey) -> ReceiptView:

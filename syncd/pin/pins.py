@@ -13,10 +13,11 @@ from collections.abc import Callable, Sequence
 
 from syncd.clock import Clock
 from syncd.disk import Disk
-from syncd.errors import InvalidInput, NotFound
+from syncd.errors import NotFound
 from syncd.journal import pins as journal
 from syncd.journal.core import Ledger
 from syncd.journal.pins import FileRow
+from syncd.journal.tally import Tally
 from syncd.meter import Meter
 from syncd.model.names import printable
 from syncd.model.views import ReceiptView
@@ -29,21 +30,32 @@ from syncd.pin.errands import Errands
 from syncd.pin.holdings import Holdings
 from syncd.pin.leases import Held, LeaseTable
 from syncd.pin.params import PinLanes, PinParams, PinUsage
+from syncd.pin.place import Pin
 from syncd.pin.rate import RescueRate
 from syncd.pin.reader import PinReader
 from syncd.pin.recovery import Recovery
 from syncd.pin.rescue import Rescuer
+from syncd.pin.sources import immutable
 from syncd.pin.spool import Yard
 from syncd.pin.syncing import Syncer
 from syncd.pin.walk import look_at_directory, look_at_file
 from syncd.pin.watcher import Watcher
 
-POLICIES = ("mutable", "immutable")
 OnLost = Callable[[str, str], None]
 
 
-class Pins:
-    """The promise that logged bytes do not change.
+async def open_pins(
+    params: PinParams,
+    disk: Disk,
+    ledger: Ledger,
+    lanes: PinLanes,
+    clock: Clock,
+    meter: Meter,
+    state_dir: bytes,
+    on_lost: OnLost,
+    boot: str,
+) -> Pins:
+    """Take up what an earlier life promised and return the room, open; `leases.mask_signals` was called before.
 
     Args:
         params: what may be set.
@@ -55,60 +67,76 @@ class Pins:
         state_dir: the daemon's own directory; holds the spool of last resort.
         on_lost: called in the loop with (draft, reason) when pinned bytes are lost; must not block.
         boot: the kernel's boot id; pins not synced before another boot are lost.
+
+    Raises:
+        LocalDisk: the journal or the state directory cannot be used.
     """
+    leases.mask_signals()
+    limit = leases.raise_descriptor_limit(params.lease_share)
+    slots = limit if params.lease_limit is None else params.lease_limit
+    spool_id = await journal.spool_id(ledger, os.urandom(8).hex())
+    names = _Names(os.urandom(6).hex().encode())
+    rate = RescueRate(params, disk, clock)
+    table = LeaseTable(rate.break_time)
+    yard = Yard(disk, state_dir, params.spool_tops, spool_id.encode(), names.nonce)
+    holdings = Holdings(disk, ledger, lanes, Budget(params), yard, table, boot)
+    syncer = Syncer(holdings, clock, params.sync_delay)
+    errands = Errands()
+    rescuer = Rescuer(holdings, clock, meter, errands, on_lost, syncer.sync, names.next)
+    loop = asyncio.get_running_loop()
+    watcher = Watcher(table, clock, lambda held: _hand_over(loop, rescuer, held))
+    # Before the first lease is taken: a writer may come while the others are looked at.
+    watcher.start()
+    try:
+        findings = await Recovery(holdings, Copier(disk, clock), slots, names.next).run()
+    except BaseException:
+        await lanes.rescue.run(watcher.close)
+        raise
+    first = 1 + max(holdings.pins, default=0)
+    adder = Adder(holdings, params, clock, rate, slots, names.next, first, syncer.sync)
+    syncer.sync(findings.unsynced + findings.moved)
+    _tell_lost(findings.lost, meter, on_lost)
+    await holdings.tidy()
+    return Pins(holdings, adder, rescuer, syncer, watcher, errands, clock)
+
+
+def _tell_lost(lost: Sequence[Pin], meter: Meter, on_lost: OnLost) -> None:
+    if lost:
+        meter.add("pins_lost", len(lost))
+    reasons = {pin.draft: f"{printable(pin.source)}: {pin.lost}" for pin in reversed(lost)}
+    for draft, reason in reasons.items():
+        on_lost(draft, reason)
+
+
+class _Names:
+    """Names for files in spools: never one twice, and this life's told from an earlier one's by the nonce."""
+
+    def __init__(self, nonce: bytes) -> None:
+        self.nonce = nonce
+        self._numbers = itertools.count(1)
+
+    def next(self) -> bytes:
+        """Return the next name. Any thread."""
+        return b"%s-%x" % (self.nonce, next(self._numbers))
+
+
+class Pins:
+    """The promise that logged bytes do not change. Made by `open_pins`: what is here is open."""
 
     def __init__(
-        self,
-        params: PinParams,
-        disk: Disk,
-        ledger: Ledger,
-        lanes: PinLanes,
+        self, holdings: Holdings, adder: Adder, rescuer: Rescuer, syncer: Syncer, watcher: Watcher, errands: Errands,
         clock: Clock,
-        meter: Meter,
-        state_dir: bytes,
-        on_lost: OnLost,
-        boot: str,
-    ) -> None:
-        self._params = params
-        self._disk = disk
-        self._ledger = ledger
-        self._lanes = lanes
+    ) -> None:  # fmt: skip
+        self._holdings = holdings
+        self._adder = adder
+        self._rescuer = rescuer
+        self._syncer = syncer
+        self._watcher = watcher
+        self._errands = errands
         self._clock = clock
-        self._meter = meter
-        self._state_dir = state_dir
-        self._on_lost = on_lost
-        self._boot = boot
-        self._errands = Errands()
-        self._holdings: Holdings
-        self._adder: Adder
-        self._rescuer: Rescuer
-        self._syncer: Syncer
-        self._watcher: Watcher
-        self._nonce = os.urandom(6).hex().encode()
-        self._names = itertools.count(1)
-
-    async def open(self) -> None:
-        """Take up what an earlier life promised; must be the first verb, `leases.mask_signals` called before.
-
-        Raises:
-            LocalDisk: the journal or the state directory cannot be used.
-        """
-        leases.mask_signals()
-        params = self._params
-        limit = leases.raise_descriptor_limit(params.lease_share)
-        slots = limit if params.lease_limit is None else params.lease_limit
-        spool_id = await journal.spool_id(self._ledger, os.urandom(8).hex())
-        self._build(spool_id.encode(), slots)
-        self._watcher.start()
-        findings = await Recovery(self._holdings, Copier(self._disk, self._clock), slots, self._name).run()
-        self._adder.numbers = itertools.count(1 + max(self._holdings.pins, default=0))
-        self._syncer.sync(findings.unsynced + findings.moved)
-        if findings.lost:
-            self._meter.add("pins_lost", len(findings.lost))
-        reasons = {pin.draft: f"{printable(pin.source)}: {pin.lost}" for pin in reversed(findings.lost)}
-        for draft, reason in reasons.items():
-            self._on_lost(draft, reason)
-        await self._holdings.tidy()
+        self._disk = holdings.disk
+        self._ledger = holdings.ledger
+        self._lanes = holdings.lanes
 
     async def close(self) -> None:
         """Finish what was begun, save what writers wait for, give every lease back. The journal keeps the pins."""
@@ -147,8 +175,7 @@ class Pins:
             LocalDisk: it cannot be read, or the spool not written.
             Refused: over the spool's budget or the disk's reserve.
         """
-        _require_policy(policy)
-        terms = Terms(draft, policy == "immutable", identity=(dev, ino, size))
+        terms = Terms(draft, immutable(policy), identity=(dev, ino, size))
         task = self._errands.start(
             self._adder.add(terms, overwrite, lambda: look_at_file(path, name, dev, ino, size)),
         )
@@ -173,9 +200,8 @@ class Pins:
         where leases can tell; `skip` names entries (below the directory, as bytes) to leave out with all below them.
         Raises as add_file does.
         """
-        _require_policy(policy)
         left_out = frozenset(skip)
-        terms = Terms(draft, policy == "immutable", closed_only)
+        terms = Terms(draft, immutable(policy), closed_only)
         task = self._errands.start(
             self._adder.add(terms, merge, lambda: look_at_directory(path, prefix, dev, ino, left_out.__contains__)),
         )
@@ -185,17 +211,13 @@ class Pins:
         """Return a page of a draft's entries after a name, in byte order; empty at the end."""
         return await journal.entries(self._ledger, draft, after, limit)
 
-    async def totals(self, draft: str) -> tuple[int, int, int]:
-        """Return (files, bytes, entries) of a draft."""
+    async def totals(self, draft: str) -> Tally:
+        """Return what a draft holds."""
         return await journal.totals(self._ledger, draft)
 
     async def begin(self, draft: str) -> None:
         """Make an empty draft; one that is there stays."""
         await journal.begin(self._ledger, draft, self._clock.now())
-
-    async def ways(self, draft: str) -> dict[str, int]:
-        """Return how many files of a draft are pinned in which way."""
-        return await journal.ways(self._ledger, draft)
 
     async def draft_count(self) -> int:
         """Return how many drafts are open (not logged)."""
@@ -244,22 +266,6 @@ class Pins:
         await self._errands.settle()
         await self._syncer.settle()
 
-    def _build(self, spool_id: bytes, slots: int) -> None:
-        rate = RescueRate(self._params, self._disk, self._clock)
-        table = LeaseTable(rate.break_time)
-        yard = Yard(self._disk, self._state_dir, self._params.spool_tops, spool_id, self._nonce)
-        self._holdings = Holdings(self._disk, self._ledger, self._lanes, Budget(self._params), yard, table, self._boot)
-        self._syncer = Syncer(self._holdings, self._clock, self._params.sync_delay)
-        self._adder = Adder(self._holdings, self._params, self._clock, rate, slots, self._name, self._syncer.sync)
-        self._rescuer = Rescuer(
-            self._holdings, self._clock, self._meter, self._errands, self._on_lost, self._syncer.sync, self._name
-        )
-        loop = asyncio.get_running_loop()
-        self._watcher = Watcher(table, self._clock, lambda held: _hand_over(loop, self._rescuer, held))
-
-    def _name(self) -> bytes:
-        return b"%s-%x" % (self._nonce, next(self._names))
-
     async def _drop(self, draft: str, *, logged: bool) -> None:
         # Rows first: a crash between leaves files without rows, which the next start sweeps.
         if not await journal.drop(self._ledger, draft, logged=logged):
@@ -270,8 +276,3 @@ class Pins:
 
 def _hand_over(loop: asyncio.AbstractEventLoop, rescuer: Rescuer, held: list[Held]) -> None:
     loop.call_soon_threadsafe(rescuer.broken, held)
-
-
-def _require_policy(policy: str) -> None:
-    if policy not in POLICIES:
-        raise InvalidInput(f"unknown policy: {policy!r}", "", "use 'mutable' or 'immutable'")

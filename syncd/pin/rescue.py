@@ -7,19 +7,21 @@
 5. release the lease (the writer goes on), remove the old link
 
 A crash before 3 leaves a copy without a row (swept) and a link whose file the writer changes: lost loudly at the next
-start. If 1 or 2 fail the writer is let in nevertheless: the pin is marked lost first, so no reader returns what is
-there.
+start. If 1 or 2 fail, in whatever way, the writer is let in nevertheless: the pin is marked lost first, so no reader
+returns what is there. A mistake of our own is no reason to hold a trainer for the kernel's 45 seconds, so every
+exception ends that way, and the next break is rescued as if nothing had been.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
 from syncd.clock import Clock
-from syncd.errors import LocalDisk
+from syncd.errors import SyncdError
 from syncd.journal import pins as journal
 from syncd.meter import Meter
 from syncd.model.names import printable
@@ -28,6 +30,8 @@ from syncd.pin.errands import Errands
 from syncd.pin.holdings import Holdings
 from syncd.pin.leases import Held
 from syncd.pin.place import Pin, Place
+
+log = logging.getLogger(__name__)
 
 _GROUP_FILES = 64
 _GROUP_BYTES = 64 << 20
@@ -71,6 +75,15 @@ class Rescuer:
             self._errands.start(self._rescue(group))
 
     async def _rescue(self, group: list[Held]) -> None:
+        try:
+            await self._carry_out(group)
+        except Exception as error:
+            log.exception("a rescue of %d files went wrong", len(group))
+            await self._give_up(group, f"it could not be saved from being overwritten: {error!r}")
+        with suppress(SyncdError):  # an empty spool stays until the next one is tidied
+            await self._holdings.tidy()
+
+    async def _carry_out(self, group: list[Held]) -> None:
         holdings = self._holdings
         outcomes = await holdings.lanes.rescue.run(self._save_all, group)  # 1, 2
         # Pins still being made: their rows will tell the new place, so their writers need not wait for rows.
@@ -81,22 +94,33 @@ class Rescuer:
             await self._journalled(one.held)
         saved = [_moved_row(one, holdings.boot) for one in rest if one.place]
         if saved:
-            with suppress(LocalDisk):  # the copy holds in this life; after a restart the old row is lost loudly
+            try:
                 await journal.move(holdings.ledger, saved)  # 3
+            except Exception:  # the copy holds in this life; after a restart the old row is lost loudly
+                log.exception("%d rescued files have no row that says so", len(saved))
         await self._finish(rest)
-        await holdings.tidy()
+
+    async def _give_up(self, group: list[Held], reason: str) -> None:
+        """Let in every writer of the group who still waits; what they waited for is lost."""
+        left = [Outcome(held, None, reason) for held in group if self._holdings.table.get(held.pin.pin) is held]
+        for one in left:
+            one.held.pin.lost = one.held.pin.lost or reason
+            self._let_in(one.held)
+        await self._tell(left)
 
     async def _finish(self, outcomes: list[Outcome]) -> None:
         moved, doomed = self._switch(outcomes)  # 4
         for one in outcomes:
-            # In the loop: neither call waits, and a lane would first save all that are queued.
-            if self._holdings.table.let_go(one.held.pin.pin) is not None:  # 5
-                held_for = self._clock.monotonic() - (one.held.broken_at or 0.0)
-                self._meter.observe("pin_held_seconds", held_for)
+            self._let_in(one.held)  # 5
         await self._tell([one for one in outcomes if one.failure])
         if doomed:
             await self._holdings.lanes.rescue.run(self._remove, doomed)
         self._on_moved(moved)
+
+    def _let_in(self, held: Held) -> None:
+        """Release a lease, in the loop: neither call waits, and a lane would first save all that are queued."""
+        if self._holdings.table.let_go(held.pin.pin) is not None:
+            self._meter.observe("pin_held_seconds", self._clock.monotonic() - (held.broken_at or 0.0))
 
     async def _journalled(self, held: Held) -> None:
         """Wait until a pin whose row is being written stands or is undone."""
@@ -117,11 +141,13 @@ class Rescuer:
             if copied != pin.size - start or not proven(self._holdings, held, self._clock):
                 failure = "it was overwritten before it could be saved: the kernel let the writer in"
         except OSError as error:
-            failure = f"it could not be saved from being overwritten: {error.strerror}"
+            failure = f"it could not be saved from being overwritten: {error.strerror or error!r}"
+        except Exception as error:  # a bug, no memory: this writer goes on, and so do the rescues of the others
+            log.exception("%s could not be saved", printable(pin.source))
+            failure = f"it could not be saved from being overwritten: {error!r}"
         if not failure and table.get(pin.pin) is held:
             return Outcome(held, Place("copy", target, 0, start))
-        with suppress(OSError):
-            disk.remove(target)
+        self._remove([target])
         return Outcome(held, None, failure if table.get(pin.pin) is held else "")
 
     def _switch(self, outcomes: list[Outcome]) -> tuple[list[Pin], list[bytes]]:
@@ -144,8 +170,10 @@ class Rescuer:
 
     def _remove(self, doomed: list[bytes]) -> None:
         for path in doomed:
-            with suppress(OSError):  # swept at the next start
+            try:
                 self._holdings.disk.remove(path)
+            except Exception:  # swept at the next start
+                log.exception("%s stays until the next start", printable(path))
 
     async def _tell(self, failed: list[Outcome]) -> None:
         if not failed:
@@ -154,8 +182,10 @@ class Rescuer:
         reasons: dict[str, str] = {}
         for one in failed:
             reasons.setdefault(one.held.pin.draft, f"{printable(one.held.pin.source)}: {one.failure}")
-        with suppress(LocalDisk):  # lost in memory already; the next start compares and finds it again
+        try:
             await journal.lose(self._holdings.ledger, [(one.held.pin.pin, one.failure) for one in failed])
+        except Exception:  # lost in memory already; the next start compares and finds it again
+            log.exception("%d lost files have no row that says so", len(failed))
         for draft, reason in reasons.items():
             self._on_lost(draft, reason)
 

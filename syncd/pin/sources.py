@@ -13,6 +13,13 @@ from syncd.model.names import printable
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
 
+def immutable(policy: str) -> bool:
+    """Whether a policy's word promises that the file stays as it is; InvalidInput for a word that is none."""
+    if policy not in ("mutable", "immutable"):
+        raise InvalidInput(f"invalid policy: {policy!r}", 'it is "mutable" or "immutable"')
+    return policy == "immutable"
+
+
 def open_source(path: bytes, follow: bool) -> int:
     """Open a file to pin. `follow`: a symlink at the end of the path is meant to be followed (the caller gave it)."""
     try:
@@ -29,12 +36,6 @@ def require_regular(facts: os.stat_result, path: bytes) -> None:
         raise InvalidInput(
             f"{printable(path)} is not a regular file", "sockets, pipes and devices have no bytes to keep"
         )
-
-
-def require_path(path: bytes) -> None:
-    """Raise InvalidInput for a path that no file can have, or that is relative (the daemon is elsewhere)."""
-    if not path.startswith(b"/") or b"\x00" in path:
-        raise InvalidInput(f"not an absolute path: {printable(path)!r}", "", "give the absolute path of the file")
 
 
 def require_same(facts: os.stat_result, path: bytes, dev: int, ino: int, size: int) -> None:

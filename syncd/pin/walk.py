@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from syncd.errors import Conflict, InvalidInput
-from syncd.model.names import check_entry_path, printable
+from syncd.model.names import check_absolute, check_entry_path, printable
 from syncd.pin import filesystems
-from syncd.pin.sources import require_path, require_regular, require_same, source_error
+from syncd.pin.sources import require_regular, require_same, source_error
 from syncd.pin.spool import PREFIX
 
 
@@ -58,7 +58,7 @@ def look_at_file(path: bytes, name: bytes, dev: int, ino: int, size: int) -> Sur
     Raises:
         NotFound, InvalidInput, LocalDisk, Conflict: as `sources` says.
     """
-    require_path(path)
+    check_absolute(path)
     check_entry_path(name)
     survey = Survey()
     try:
@@ -81,7 +81,7 @@ def look_at_directory(
     Raises:
         NotFound, InvalidInput, LocalDisk, Conflict: as `sources` says, naming the entry.
     """
-    require_path(path)
+    check_absolute(path)
     if prefix:
         check_entry_path(prefix)
     try:

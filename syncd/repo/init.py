@@ -1,21 +1,18 @@
-"""Making a repository, and finding out first whether a remote can carry one."""
+"""Making a repository where there is none, and reading the record of one that is there."""
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import suppress
 from dataclasses import dataclass
 
 from syncd.clock import Chance, random_hex
 from syncd.errors import Conflict, Corrupt, NotFound, RemoteRefused, SyncdError
 from syncd.format.chunker import Params
-from syncd.format.keys import REPO, probe_key
+from syncd.format.keys import REPO
 from syncd.format.paging import PageParams
 from syncd.format.repo import MAX_RECORD, RepoRecord, decode_repo, encode_repo, require
 from syncd.store.base import Store
 
-_RACERS = 8
-_PROBE_ROUNDS = 3
+_TRIES = 5  # of a create that is answered by a fault that may pass, and has stored nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,54 +55,17 @@ async def initialise(store: Store, new: NewRepository, rng: Chance) -> RepoRecor
         repo_id=random_hex(rng, 16), chunker=new.chunker, pages=new.pages, pack_target=new.pack_target,
         created_by=new.created_by,
     )  # fmt: skip
-    try:
-        await store.create(REPO, encode_repo(fresh))
-    except SyncdError as error:
-        if not (isinstance(error, Conflict) or error.retry):
-            raise
-    record = await open_record(store)  # the answer to a create says nothing (law L4): what is there counts
-    if record is None:
-        raise RemoteRefused("the repository could not be created", f"{REPO} is not there after the write", "try again")
-    return record
-
-
-async def probe(store: Store, rng: Chance) -> list[str]:
-    """Race conditional creates and read them back; return what is wrong with the remote, in words. Leaves nothing."""
-    problems: list[str] = []
-    for _ in range(_PROBE_ROUNDS):
-        key = probe_key(random_hex(rng, 8))
-        bodies = [rng.getrandbits(256).to_bytes(32, "big") for _ in range(_RACERS)]
+    for _ in range(_TRIES):
         try:
-            problems += await _race(store, key, bodies)
-        except BaseException:
-            with suppress(SyncdError):  # the error that ends the probe is the one to be told
-                await store.delete(key)
-            raise
-        await store.delete(key)
-    return problems
-
-
-async def _race(store: Store, key: str, bodies: list[bytes]) -> list[str]:
-    """Let every body be written to one key at once; return what is wrong with who won. No write goes on after it."""
-    problems: list[str] = []
-    answers = await asyncio.gather(*(_wins(store, key, body) for body in bodies), return_exceptions=True)
-    for answer in answers:
-        if isinstance(answer, BaseException):
-            raise answer
-    stored = await store.get(key)
-    winners = [body for body, won in zip(bodies, answers, strict=True) if won]
-    if len(winners) > 1 or stored not in bodies:
-        problems.append(f"{len(winners)} of {_RACERS} writers that raced for one key were told they won")
-    elif winners and winners[0] != stored:
-        problems.append("the stored bytes are not the winner's")
-    if await store.get(key, 8, 8) != stored[8:16]:
-        problems.append("a ranged read returned other bytes than asked for")
-    return problems
-
-
-async def _wins(store: Store, key: str, body: bytes) -> bool:
-    try:
-        await store.create(key, body)
-    except Conflict:
-        return False
-    return True
+            await store.create(REPO, encode_repo(fresh))
+            fault: SyncdError | None = None
+        except SyncdError as error:
+            if not (isinstance(error, Conflict) or error.retry):
+                raise
+            fault = error
+        record = await open_record(store)  # the answer to a create says nothing (law L4): what is there counts
+        if record is not None:
+            return record
+    raise fault or RemoteRefused(
+        "the repository could not be created", f"{REPO} is not there after the write", "try again"
+    )

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 from syncd.errors import SyncdError
 from syncd.journal.jobs import RankFacts, RunFacts
 from syncd.model.names import LATEST, ArtifactKey
-from syncd.model.views import JobView
+from syncd.model.views import CollectStepView, JobView
 from syncd.service import Service
 from syncd_client.wire import messages as m
 
@@ -78,6 +78,8 @@ class Replies:
             m.Verify: self._verify,
             m.Remove: self._remove,
             m.Restore: self._restore,
+            m.Collect: self._collect,
+            m.Explain: self._explain,
             m.Status: self._status,
             m.AddWatch: self._add_watch,
             m.ListWatches: self._list_watches,
@@ -95,23 +97,23 @@ class Replies:
         return kind in self._table
 
     def _key(self, project: str, name: str) -> ArtifactKey:
-        return ArtifactKey(project or self._service.facts.project, name)
+        return ArtifactKey(project or self._service.identity.project, name)
 
     def _run(self, run: m.RunInfo | None) -> RunFacts | None:
         if run is None:
             return None
         return RunFacts(
-            id=run.id, project=run.project or self._service.facts.project, name=run.name, job_type=run.job_type,
+            id=run.id, project=run.project or self._service.identity.project, name=run.name, job_type=run.job_type,
             group=run.group, host=run.host, user=run.user, started=run.started,
         )  # fmt: skip
 
     async def _welcome(self, request: m.Hello | m.Ping, _: Tell) -> m.Message:
-        facts = self._service.facts
+        identity = self._service.identity
         if not await self._service.alive():
             raise SyncdError("the journal does not answer", "its disk may hang", "see the daemon's log")
         return m.Welcome(
-            protocol=m.PROTOCOL, version=facts.version, features=[], pid=facts.pid, node=facts.node,
-            project=facts.project, remote=self._service.remote_url, staging=facts.staging,
+            protocol=m.PROTOCOL, version=identity.version, features=[], pid=identity.pid, node=identity.node,
+            project=identity.project, remote=self._service.remote_url, staging=identity.staging,
         )  # fmt: skip
 
     async def _add_file(self, r: m.AddFile, _: Tell) -> m.Message:
@@ -199,13 +201,24 @@ class Replies:
     async def _restore(self, r: m.Restore, _: Tell) -> m.Message:
         return to_wire(m.VersionInfo, await self._service.history.restore(self._key(r.project, r.name), r.ref))
 
+    async def _collect(self, r: m.Collect, tell: Tell) -> m.Message:
+        async def step(view: CollectStepView) -> None:
+            await tell("collect", to_wire(m.CollectStep, view))
+
+        view = await self._service.collection.collect(r.dry_run, r.min_age, r.grace, step)
+        return to_wire(m.CollectReport, view)
+
+    async def _explain(self, r: m.Explain, _: Tell) -> m.Message:
+        view = await self._service.collection.explain(self._key(r.project, r.name), r.ref or LATEST)
+        return to_wire(m.Explanation, view)
+
     async def _status(self, r: m.Status, _: Tell) -> m.Message:
         return to_wire(m.StatusInfo, await self._service.status())
 
     async def _add_watch(self, r: m.AddWatch, _: Tell) -> m.Message:
         await self._service.drafts.check_type(self._key(r.project, r.name), r.type)
         view = await self._service.watcher.add(
-            r.directory, r.name, r.type, r.project or self._service.facts.project, r.settle, r.done_marker
+            r.directory, r.name, r.type, r.project or self._service.identity.project, r.settle, r.done_marker
         )
         return to_wire(m.WatchInfo, view)
 

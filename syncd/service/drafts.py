@@ -70,10 +70,8 @@ class DraftVerbs:
     ) -> ReceiptView:
         """Pin one file; see Pins.add_file."""
         await self._open_draft(draft)
-        _check_absolute(path)
-        names.check_entry_path(name)
         return await self._pins.add_file(
-            draft, path, name, dev=dev, ino=ino, size=size, policy=_policy(policy), overwrite=overwrite
+            draft, path, name, dev=dev, ino=ino, size=size, policy=policy, overwrite=overwrite
         )
 
     async def add_dir(
@@ -81,10 +79,7 @@ class DraftVerbs:
     ) -> ReceiptView:
         """Pin everything below a directory; see Pins.add_dir."""
         await self._open_draft(draft)
-        _check_absolute(path)
-        if prefix:
-            names.check_entry_path(prefix)
-        return await self._pins.add_dir(draft, path, prefix, dev=dev, ino=ino, policy=_policy(policy), merge=merge)
+        return await self._pins.add_dir(draft, path, prefix, dev=dev, ino=ino, policy=policy, merge=merge)
 
     async def drop(self, draft: str) -> None:
         """Forget a draft and its pins; one that was logged, or never was, stays as it is."""
@@ -122,13 +117,12 @@ class DraftVerbs:
         given = tuple(dict.fromkeys(names.check_alias(alias) for alias in aliases))
         if empty:
             await self._pins.begin(draft)
-        files, size, _ = await self._pins.totals(draft)
         txn = self._transaction()
         now = self._clock.now()
         spec = UploadSpec(
             txn=txn, type=type_, description=description, metadata=metadata, aliases=given,
-            tags=tuple(dict.fromkeys(names.check_tag(tag) for tag in tags)), run=run, files=files, bytes=size,
-            ways=await self._pins.ways(draft), inputs=await inputs(self._ledger, run.project, run.id) if run else (),
+            tags=tuple(dict.fromkeys(names.check_tag(tag) for tag in tags)), run=run,
+            inputs=await inputs(self._ledger, run.project, run.id) if run else (),
         )  # fmt: skip
         if ranks is not None:
             spec = with_changes(spec, **asdict(ranks))
@@ -140,7 +134,7 @@ class DraftVerbs:
 
     async def get(self, version: VersionView, ref: str, root: bytes) -> JobRow:
         """Promise to restore a version below a directory."""
-        _check_absolute(root)
+        names.check_absolute(root)
         root = os.path.realpath(root)  # one directory, one name: downloads into it take turns
         txn = self._transaction()
         now = self._clock.now()
@@ -240,14 +234,3 @@ def _draft_id(draft: str) -> str:
     if not draft or len(draft) > 64 or not draft.isalnum() or not draft.isascii():
         raise InvalidInput(f"invalid draft id: {draft[:80]!r}", "it is 1 to 64 letters and digits, best random")
     return draft
-
-
-def _policy(policy: str) -> str:
-    if policy not in ("mutable", "immutable"):
-        raise InvalidInput(f"invalid policy: {policy!r}", 'it is "mutable" or "immutable"')
-    return policy
-
-
-def _check_absolute(path: bytes) -> None:
-    if not path.startswith(b"/") or b"\x00" in path:
-        raise InvalidInput(f"not an absolute path: {names.printable(path)!r}", "the daemon has its own directory")

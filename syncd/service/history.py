@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from syncd.budget import Budget
 from syncd.clock import Clock
 from syncd.download.verify import verify_directory, verify_remote
-from syncd.errors import Conflict, InvalidInput, NotFound, SyncdError
+from syncd.errors import (
+    Conflict,
+    Corrupt,
+    InvalidInput,
+    NotFound,
+    RemoteRefused,
+    RemoteUnavailable,
+    SyncdError,
+    root_cause,
+)
 from syncd.format.keys import use_key
 from syncd.format.log import Delete, LogEntry, Undelete
 from syncd.format.manifest import DIRECTORY, FILE, REFERENCE, SYMLINK
 from syncd.lanes import Lane
-from syncd.model.names import LATEST, ArtifactKey, version_number
-from syncd.model.views import ArtifactView, FileView, VerifyView, VersionView
+from syncd.model.names import LATEST, ArtifactKey, check_absolute, printable, version_number
+from syncd.model.views import ArtifactView, ErrorView, FileView, VerifyView, VersionView
 from syncd.repo.history import History, Version
+from syncd.repo.registry import Registered
 from syncd.repo.repository import Repository
+from syncd.repo.whole import check_whole
 
 _TYPES = {FILE: "file", SYMLINK: "symlink", DIRECTORY: "dir", REFERENCE: "reference"}
 _PAGE_LIMIT = 1000
+_LOGS_AT_ONCE = 16
 _PAGE_BYTES = 256 << 10  # of names: a page must fit into a frame of the socket
 
 
@@ -61,16 +76,14 @@ class HistoryVerbs:
         return []
 
     async def artifacts(self, project: str, after: str, limit: int) -> tuple[list[ArtifactView], str]:
-        """Return a page of artifacts behind the one called "project/name", and where the next page begins."""
+        """Return a page of artifacts behind the one called "project/name", and where the next page begins.
+
+        One whose log is damaged or may not be read is there with its error. Raises RemoteUnavailable.
+        """
         repository = await self._repository()
         listed = [item for item in await repository.artifacts(project) if str(item.key) > after]
         size = max(1, min(limit, _PAGE_LIMIT))
-        page = []
-        for item in listed[:size]:
-            try:
-                page.append(_artifact(await repository.history(item.key)))
-            except NotFound:
-                continue  # its first writer died between the registry and slot 0
+        page = await _looked_at(repository, listed[:size])
         return page, str(listed[size - 1].key) if len(listed) > size else ""
 
     async def versions(self, key: ArtifactKey, deleted: bool, after: str, limit: int) -> tuple[list[VersionView], str]:
@@ -105,6 +118,9 @@ class HistoryVerbs:
         history = await repository.history(key)
         version = history.resolve(ref)
         if root:
+            check_absolute(root)
+            if not await self._lane.run(os.path.isdir, root):
+                raise NotFound(f"no such directory: {printable(root)}", "", "name the one it was downloaded to")
             problems = await verify_directory(repository, self._lane, version, root)
         else:
             problems = [*await repository.reread(key), *await verify_remote(repository, self._budget, version)]
@@ -120,7 +136,12 @@ class HistoryVerbs:
         return await self._set_deleted(key, ref, True, delete_aliases)
 
     async def restore(self, key: ArtifactKey, ref: str) -> VersionView:
-        """Take a deletion back; `ref` must be a version number. NotFound, InvalidInput."""
+        """Take a deletion back while all of the version's bytes are certain to stay; `ref` must be a version number.
+
+        Raises:
+            NotFound: no such version, or collection has condemned or deleted something that it needs.
+            InvalidInput: not a version number.
+        """
         if version_number(ref) is None:
             raise InvalidInput(
                 f"cannot restore {key}:{ref}", "a deleted version has no aliases", "name it by number: v3"
@@ -131,18 +152,28 @@ class HistoryVerbs:
         repository = await self._repository()
         number = (await repository.history(key)).resolve(ref, deleted_too=True).number
         txn = self._transaction()
+        seen = 0
 
         def build(_: object, prev: bytes) -> LogEntry | None:
             history = repository.replay(key)
-            version = history.resolve(f"v{number}", deleted_too=True)
-            if version.deleted == deleted:
+            if history.versions[number].deleted == deleted or (not deleted and history.fence > seen):
                 return None
             if not aliased_too:
                 _must_have_no_alias(history, number)  # here: whoever gives it one meanwhile takes our slot
-            kind = Delete if deleted else Undelete
-            return kind(txn=txn, prev=prev, node=self._node, at=self._clock.now(), version=number)
+            head: dict[str, Any] = {"txn": txn, "prev": prev, "node": self._node, "at": self._clock.now()}
+            if deleted:
+                return Delete(**head, version=number)
+            return Undelete(**head, gc_seen=seen, version=number)
 
-        await repository.artifact_log(key).append(txn, build)
+        while repository.replay(key).versions[number].deleted != deleted:
+            if not deleted:  # a fence that comes in between has it asked again: what is condemned then?
+                history = repository.replay(key)
+                seen = await check_whole(repository, f"{key}:v{number}", history.versions[number])
+                if seen < history.fence:
+                    raise RemoteUnavailable(
+                        f"collection epoch {history.fence} cannot be read", "a log is fenced by it", "try again"
+                    )
+            await repository.artifact_log(key).append(txn, build)
         history = repository.replay(key)
         return view(history, history.versions[number])
 
@@ -176,6 +207,28 @@ def view(history: History, version: Version) -> VersionView:
         run=version.run,
         node=version.node,
     )
+
+
+async def _looked_at(repository: Repository, items: list[Registered]) -> list[ArtifactView]:
+    """Read many logs, some at once: over a slow line a thousand answers in a row would take minutes. Order is kept."""
+    turns = asyncio.Semaphore(_LOGS_AT_ONCE)
+
+    async def look(item: Registered) -> ArtifactView | None:
+        async with turns:
+            try:
+                return _artifact(await repository.history(item.key))
+            except NotFound:
+                return None  # its first writer died between the registry and slot 0
+            except (Corrupt, RemoteRefused) as error:  # of this log alone: the others are told all the same
+                problem = ErrorView(error.code, error.what, error.why, error.hint, error.retry)
+                return ArtifactView(item.key.project, item.key.name, item.type, error=problem)
+
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            looks = [tasks.create_task(look(item)) for item in items]
+    except BaseExceptionGroup as group:
+        raise root_cause(group) from group
+    return [view for one in looks if (view := one.result()) is not None]
 
 
 def _artifact(history: History) -> ArtifactView:

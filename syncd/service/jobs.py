@@ -112,6 +112,7 @@ class JobVerbs:
             root=spec.root if isinstance(spec, DownloadSpec) else b"",
             warnings=list(result.warnings) if result else [],
             error=error_view(error) if error else None,
+            next_try=self._engine.next_try(row.job),
             group=rank.group,
             rank=rank.rank,
             world_size=rank.world_size,

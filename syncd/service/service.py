@@ -21,10 +21,12 @@ from syncd.model import names
 from syncd.model.views import ArtifactView, JobView, StatusView, TakenView, VersionView, WatchView
 from syncd.pin.pins import Pins
 from syncd.repo.remote import Remote
+from syncd.service.collection import CollectionVerbs
 from syncd.service.drafts import DraftVerbs
 from syncd.service.groups import GroupVerbs
 from syncd.service.history import HistoryVerbs
 from syncd.service.jobs import JobVerbs, failure_error, is_stuck
+from syncd.service.pruning import Pruner
 from syncd.watch.watcher import Watcher
 
 T = TypeVar("T")
@@ -33,7 +35,7 @@ _ALIVE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class Identity:
     """What the daemon knows about itself: for hello and status. Sizes in bytes, `started` display time."""
 
     version: str
@@ -51,7 +53,7 @@ class Facts:
 class ServiceParts:
     """The rooms below, as the composition root made them. `memory` tells this process's resident bytes."""
 
-    facts: Facts
+    identity: Identity
     ledger: Ledger
     engine: Engine
     pins: Pins
@@ -69,17 +71,17 @@ class ServiceParts:
 
 
 class Service:
-    """Every verb a person could say. `drafts`, `jobs`, `groups`, `history`, `watcher` hold their subject's."""
+    """Every verb a person could say, by subject: `drafts`, `jobs`, `groups`, `history`, `collection`, `watcher`."""
 
     def __init__(self, parts: ServiceParts) -> None:
-        self.facts = parts.facts
+        self.identity = parts.identity
         self.watcher = parts.watcher
         self.bus = parts.bus
         self._parts = parts
         rows = JobRows(parts.ledger)
         self._rows = rows
         self.groups = GroupVerbs(
-            parts.remote.repository, rows, parts.bus, parts.clock, parts.rng, parts.facts.node, self._transaction
+            parts.remote.repository, rows, parts.bus, parts.clock, parts.rng, parts.identity.node, self._transaction
         )
         self.jobs = JobVerbs(rows, parts.engine, parts.bus, self.groups)
         self.drafts = DraftVerbs(
@@ -87,7 +89,11 @@ class Service:
             parts.draft_ttl,
         )  # fmt: skip
         self.history = HistoryVerbs(
-            parts.remote.repository, parts.lane, parts.budget, parts.clock, parts.facts.node, self._transaction
+            parts.remote.repository, parts.lane, parts.budget, parts.clock, parts.identity.node, self._transaction
+        )
+        self.pruner = Pruner(parts.ledger, parts.clock)
+        self.collection = CollectionVerbs(
+            parts.remote.repository, parts.lane, parts.clock, parts.rng, parts.identity.node, parts.meter
         )
         self.clients = 0
         self.stopped = asyncio.Event()
@@ -120,30 +126,31 @@ class Service:
 
     async def status(self) -> StatusView:
         """Return the daemon at a glance."""
-        parts, facts = self._parts, self.facts
+        parts, identity = self._parts, self.identity
         open_rows = await self._rows.open_jobs()
         usage = await parts.pins.usage()
         states: dict[str, int] = {}
         for row in open_rows:
             states[row.state.value] = states.get(row.state.value, 0) + 1
         return StatusView(
-            version=facts.version,
-            pid=facts.pid,
-            node=facts.node,
-            started=facts.started,
+            version=identity.version,
+            pid=identity.pid,
+            node=identity.node,
+            started=identity.started,
             remote=parts.remote.url,
             remote_state=parts.remote.state,
-            chunker=facts.chunker,
+            chunker=identity.chunker,
             jobs=states,
             queue_bytes=sum(self._left(row) for row in open_rows),
             spool_bytes=usage.bytes,
             memory_bytes=parts.memory(),
-            memory_budget=facts.memory_budget,
+            memory_budget=identity.memory_budget,
             drafts=await parts.pins.draft_count(),
             watches=len(self.watcher.views()),
             pins=usage.files,
-            warnings=list(facts.warnings),
+            warnings=list(identity.warnings),
             failed=await self._rows.failed_count(),
+            next_try=min(filter(None, (parts.engine.next_try(row.job) for row in open_rows)), default=0.0),
         )
 
     async def logged(self, draft: str) -> str | None:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit, urlunsplit
 
 MASK = "***"
+
+_PLAIN = re.compile(
+    r"(?:endpoint=https?(?:://|%3A%2F%2F)[A-Za-z0-9.\-]+(?:(?::|%3A)[0-9]{1,5})?"
+    r"|region=[a-z]{2,9}-[a-z\-]{2,20}-[0-9]|style=(?:path|virtual)|anonymous=true)"
+)
+"""Options of a bucket's address whose value, written like this, cannot be a secret."""
 
 
 def mask_url(url: str) -> str:
@@ -13,7 +20,13 @@ def mask_url(url: str) -> str:
     host = parts.netloc
     if "@" in host:
         host = f"{MASK}@{host.rpartition('@')[2]}"
-    # What has no "=" is no name, and may be the secret itself.
-    names = [part.partition("=")[0] if "=" in part else "" for part in parts.query.split("&") if part]
-    query = "&".join(f"{name}={MASK}" if name else MASK for name in names)
+    query = "&".join(_mask_option(part) for part in parts.query.split("&") if part)
     return urlunsplit((parts.scheme, host, parts.path, query, ""))
+
+
+def _mask_option(part: str) -> str:
+    if _PLAIN.fullmatch(part):
+        return part
+    # What has no "=" is no name, and may be the secret itself.
+    name, equals, _ = part.partition("=")
+    return f"{name}={MASK}" if equals else MASK

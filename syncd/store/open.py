@@ -10,13 +10,13 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from syncd.clock import Chance, Clock
 from syncd.disk import Disk
-from syncd.errors import InvalidInput, RemoteRefused, RemoteUnavailable
+from syncd.errors import RemoteRefused, RemoteUnavailable
 from syncd.lanes import Lane
 from syncd.meter import Meter
+from syncd.store.address import BUCKETS, RemoteAddress, parse_remote
 from syncd.store.base import Store
 from syncd.store.limit import Limit
 from syncd.store.local import LocalStore
@@ -24,26 +24,7 @@ from syncd.store.memory import MemoryStore
 from syncd.store.metered import Metered
 from syncd.store.retry import Retry, RetryParams
 
-_LATER = ("s3", "gs", "az")
-_HINT = "write file:///absolute/path"
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteAddress:
-    """Where a remote is.
-
-    Attributes:
-        kind: "local" or "memory".
-        path: of the root directory, absolute and without trailing slashes; b"" for memory.
-    """
-
-    kind: str
-    path: bytes = b""
-
-    @property
-    def url(self) -> str:
-        """The address in its one spelling, for people and for keys of the journal; never holds a secret."""
-        return f"file://{quote(self.path)}" if self.kind == "local" else f"{self.kind}:"
+__all__ = ["LimitParams", "RemoteAddress", "StoreParts", "credentials_of", "open_store", "parse_remote"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,38 +55,6 @@ class StoreParts:
     retry: RetryParams = field(default_factory=RetryParams)
 
 
-def parse_remote(url: str) -> RemoteAddress:
-    """Read an address: `file:///absolute/path` (percent-encoded), a bare absolute path, or `memory:`.
-
-    Raises:
-        InvalidInput: anything else. The message never repeats the address: it may hold credentials.
-    """
-    if url.startswith("/"):
-        return _local(os.fsencode(url))
-    if url == "memory:":
-        return RemoteAddress("memory")
-    scheme, colon, _ = url.partition(":")
-    if colon and scheme in _LATER:
-        raise InvalidInput(
-            f"cannot use a remote of kind {scheme}://",
-            "this version speaks file:// only; object stores come later",
-            _HINT,
-        )
-    if scheme != "file":
-        raise InvalidInput("not the address of a remote", "it is neither file:// nor an absolute path", _HINT)
-    try:
-        parts = urlsplit(url)
-    except ValueError as error:
-        raise InvalidInput("not the address of a remote", "it is not a URL", _HINT) from error
-    if parts.netloc not in ("", "localhost") or parts.query or parts.fragment:
-        raise InvalidInput(
-            "not the address of a remote",
-            "file:// takes a path and nothing else: no host, no ? and no # (write %3F and %23)",
-            "three slashes: file:///absolute/path",
-        )
-    return _local(unquote_to_bytes(os.fsencode(parts.path)))
-
-
 async def open_store(
     address: RemoteAddress, parts: StoreParts, *, create: bool, wrap: Callable[[Store], Store] | None = None
 ) -> Store:
@@ -127,18 +76,25 @@ async def open_store(
     return Retry(limited, parts.clock, parts.rng, parts.retry)
 
 
+def credentials_of(address: RemoteAddress) -> str:
+    """Return in words where a remote's credentials come from, "" where it needs none; never a value of them."""
+    if address.kind not in BUCKETS:
+        return ""
+    from syncd.store.bucket import found_credentials
+
+    return found_credentials(address, os.environ)
+
+
 async def _back_end(address: RemoteAddress, parts: StoreParts, create: bool) -> Store:
     if address.kind == "memory":
         return MemoryStore(parts.clock)
+    if address.kind in BUCKETS:
+        from syncd.store.bucket import open_bucket  # the library costs 20 ms: only who has a bucket pays
+
+        return open_bucket(address, parts.clock)
     local = LocalStore(address.path, parts.disk, parts.lane, parts.writer, parts.rng)
     if create:
         await local.make_root()
     with suppress(RemoteUnavailable, RemoteRefused):  # away or read-only: garbage can wait for the next start
         await local.sweep()
     return local
-
-
-def _local(path: bytes) -> RemoteAddress:
-    if not path.startswith(b"/") or b"\0" in path:
-        raise InvalidInput("not the address of a remote", "its path is not absolute", _HINT)
-    return RemoteAddress("local", os.path.normpath(path).replace(b"//", b"/"))

@@ -25,7 +25,7 @@ from weakref import WeakValueDictionary
 from msgspec import UNSET
 
 from syncd.clock import Clock
-from syncd.errors import Aborted, Conflict, InvalidInput, RemoteUnavailable, SyncdError
+from syncd.errors import Aborted, Conflict, Corrupt, InvalidInput, RemoteUnavailable, SyncdError
 from syncd.format.digest import HASH_BYTES
 from syncd.format.keys import manifest_key
 from syncd.format.log import RANKS_LIMIT, Abort, LogEntry, Part, Whole, encode_entry
@@ -106,7 +106,7 @@ class PartStage:
                 async with gathering.turn:
                     if standing(self._repository.replay(key), spec, row.digest) is None:
                         await self._gathered(gathering)
-                        await self._append(key, gathering.ready, mine)
+                        await self._append_unless_collected(key, gathering.ready, mine)
         finally:
             gathering.ready.remove(mine)
         return _result(self._repository.replay(key), group, row, stored, warnings)
@@ -124,9 +124,19 @@ class PartStage:
                 for nap in naps:
                     nap.cancel()
 
+    async def _append_unless_collected(self, key: ArtifactKey, ready: Sequence[Ready], mine: Ready) -> None:
+        """Append; what cannot be read because a collection took our own manifest meanwhile is chosen anew."""
+        try:
+            await self._append(key, ready, mine)
+        except Corrupt:
+            await self._repository.artifact_log(key).refresh()  # nothing is deleted before the fence stands here
+            self._commit.check_slot(key, mine.spec, mine.row.gc_seen)
+            raise
+
     async def _append(self, key: ArtifactKey, ready: Sequence[Ready], mine: Ready) -> None:
         """Append one part for all that are ready, or an abort. Who calls looks at the replay for what became of it."""
-        history = self._repository.replay(key)
+        # Behind a fence first: a manifest that was not in the log when it came may be gone, and could not be merged.
+        history = self._commit.check_slot(key, mine.spec, mine.row.gc_seen)
         batch = _together(history, ready, mine)
         clash: Clash | None = None
         try:

@@ -37,6 +37,7 @@ from syncd.journal.packs import (
     prepared,
     progress,
     record_prepared,
+    sent_bytes,
     stored_bytes,
 )  # fmt: skip
 from syncd.journal.pins import FileRow
@@ -97,7 +98,7 @@ class Uploads:
         params: sizes of one upload.
         budget: bounds what all flows hold.
         clock, node: for the log entry.
-        meter: counts dedup_bytes, commit_conflicts; holds last_commit.
+        meter: counts dedup_bytes, commit_conflicts; holds last_commit, when a new version was made.
     """
 
     def __init__(
@@ -149,6 +150,9 @@ class Uploads:
 
     async def commit(self, job: JobRow, spec: UploadSpec, meter: Progress) -> JobResult:
         """Write the commit entry of a job whose bytes are stored. May be repeated until it says done."""
+        if job.attempt:  # it has waited, and may wait on: what it stored grows old
+            in_use = PacksInUse(self._repository.store, spec.txn, set)
+            await in_use.again(await packs_of_job(self._ledger, self._repository.id, job.job))
         while True:
             await self.store(job, spec, meter)  # nothing to do, unless the journal lost what it noted
             ready = await prepared(self._ledger, job.job)
@@ -160,7 +164,10 @@ class Uploads:
             except Fenced as fenced:
                 await self._choose_anew(job, fenced)
         if self._meter is not None:
-            self._count(self._meter, spec, result)
+            if ready is not None:  # else an older journal: the commit was made before, nothing tells what it had sent
+                spared = spec.bytes - await sent_bytes(self._ledger, job.job)
+                self._count(self._meter, spared, result.new_version)
+            self._count_conflicts(self._meter)
         return result
 
     async def _choose_anew(self, job: JobRow, fenced: Fenced) -> None:
@@ -173,9 +180,12 @@ class Uploads:
             )
         await forget_prepared(self._ledger, job.job)
 
-    def _count(self, meter: Meter, spec: UploadSpec, result: JobResult) -> None:
-        meter.add("dedup_bytes", max(0, spec.bytes - result.bytes_stored))
-        meter.set("last_commit", self._clock.now())
+    def _count(self, meter: Meter, spared: int, new: bool) -> None:
+        meter.add("dedup_bytes", max(0, spared))  # below zero: nothing was known, and the manifest's pages came on top
+        if new:
+            meter.set("last_commit", self._clock.now())
+
+    def _count_conflicts(self, meter: Meter) -> None:
         conflicts = self._repository.conflicts()
         meter.add("commit_conflicts", conflicts - self._conflicts)
         self._conflicts = conflicts

@@ -77,7 +77,8 @@ def _header(status: StatusView, now: float) -> str:
         ("Remote", f'{text(status.remote)} <b class="{"ok" if well else "bad"}">{text(status.remote_state)}</b>'),
         ("To upload", size(status.queue_bytes)),
         ("Spool", size(status.spool_bytes)),
-        ("Memory", f"{size(status.memory_bytes)} <small>budget {size(status.memory_budget)}</small>"),
+        ("Memory", f"{size(status.memory_bytes)} <small>resident</small>"),
+        ("Transfers may hold", size(status.memory_budget)),
         ("Failed jobs", f'<b class="bad">{status.failed}</b>' if status.failed else "none"),
         ("Watched", _count(status.watches, "directory", "directories")),
         ("Started", ago(status.started, now)),
@@ -109,6 +110,8 @@ def _job(job: JobView, now: float) -> str:
         ago(job.updated, now),
     )
     notes = [f'<p class="warning">{text(warning)}</p>' for warning in job.warnings]
+    if job.next_try:
+        notes.append(f'<p class="warning">Next try in {max(0, round(job.next_try - now))} s.</p>')
     if job.error is not None:
         notes.append(_error(job.error))
     return row + (f'<tr class="notes"><td colspan="6">{"".join(notes)}</td></tr>' if notes else "")
@@ -131,7 +134,7 @@ def _artifacts(artifacts: Sequence[ArtifactView], problem: ErrorView | None, now
             f"v{each.latest}" if each.latest is not None else "none yet",
             str(each.versions),
             size(each.size),
-            ago(each.updated, now) if each.updated else "",
+            ago(each.updated, now) if each.updated else text(each.error.what) if each.error else "",
         )
         for each in artifacts
     ]

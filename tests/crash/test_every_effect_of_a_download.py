@@ -14,7 +14,7 @@ from tests.kit.forks import Forks, forks
 SEED = 20261121
 MANY = 2000
 MUST_DIE_IN = {
-    "ledger.write", "ledger.commit", "ledger.read", "store.get", "store.stat", "disk.restore_at", "disk.sync",
+    "ledger.write", "ledger.commit", "ledger.read", "store.get", "store.stat", "disk.write_into", "disk.sync",
     "disk.rename_at", "disk.make_directory", "disk.make_directory_at", "disk.open_or_create", "disk.resize",
     "disk.set_mode", "disk.symlink", "disk.remove_directory_at",
 }  # fmt: skip

@@ -7,7 +7,9 @@ import re
 from pathlib import Path
 
 from syncd_client.wire import messages as m
+from tests.kit.bucket_daemon import bucket_daemon
 from tests.kit.daemon import ROOT, running_daemon
+from tests.kit.servers import Server
 
 LISTED = set(re.findall(r"`(syncd-[a-z]+)`", (ROOT / "docs/DESIGN.md").read_text()))
 ENTRY = ROOT / "tests/kit/threads_daemon.py"
@@ -28,3 +30,16 @@ def test_a_daemon_at_work_has_no_thread_outside_the_list(tmp_path: Path) -> None
     assert lanes <= LISTED
     assert {"syncd-journal", "syncd-work", "syncd-store", "syncd-files", "syncd-pin", "syncd-leases"} <= lanes
     assert int(foreign) <= 1, "only inotify's own thread stands beside Python's"
+
+
+def test_a_bucket_brings_the_librarys_own_pool_and_no_more(tmp_path: Path, moto: Server) -> None:
+    report = tmp_path / "threads"
+    (tmp_path / "data").write_bytes(os.urandom(300_000))
+    url = moto.url("bucket", "threads")
+    with bucket_daemon(tmp_path / "home", moto, url, entry=(str(ENTRY), str(report))) as daemon:
+        daemon.put_done(tmp_path / "data")
+        daemon.get_done("data", tmp_path / "out")
+    *names, foreign = report.read_text().split("\n")
+    assert {re.sub(r"_\d+$", "", name) for name in names} - {"MainThread"} <= LISTED
+    requests = 4 + 8  # at once, with the settings' defaults: each may look up a name in a thread of its own
+    assert 1 <= int(foreign) <= 1 + (os.cpu_count() or 1) + requests

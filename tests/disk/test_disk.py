@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from syncd.disk import Disk, disk_error, moving
+from syncd.disk import Disk, Write, disk_error, moving
 from syncd.disk.moving import copy_range
 from syncd.lanes import Lane
 
@@ -218,11 +218,23 @@ async def test_a_file_is_restored_at_offsets_in_any_order(here: bytes):
     lane = Lane("test-disk", 2)
     path = os.path.join(here, b"restored")
     Disk().write_new(path, [bytes(10)])
-    await Disk().restore_at(lane, path, 6, [memoryview(b"67"), b"89"])
-    await Disk().restore_at(lane, path, 0, [b"012345"])
+    await Disk().restore(lane, [Write(path, 6, [memoryview(b"67"), b"89"]), Write(path, 0, [b"012345"])])
     lane.close()
     with open(path, "rb") as file:
         assert file.read() == b"0123456789"
+
+
+async def test_a_restore_ends_at_the_first_failure_and_keeps_what_it_wrote(here: bytes):
+    lane = Lane("test-disk", 2)
+    good, link, late = (os.path.join(here, name) for name in (b"good", b"link", b"late"))
+    for path in (good, late):
+        Disk().write_new(path, [bytes(3)])
+    os.symlink(late, link)
+    with pytest.raises(OSError, match="symbolic links"):
+        await Disk().restore(lane, [Write(path, 0, [b"abc"]) for path in (good, link, late)])
+    lane.close()
+    with open(good, "rb") as first, open(late, "rb") as last:
+        assert (first.read(), last.read()) == (b"abc", bytes(3))
 
 
 @pytest.mark.parametrize(
@@ -249,7 +261,7 @@ async def test_a_cancelled_restore_has_ended_when_its_caller_goes_on(tmp_path: P
 
     lane.executor.submit(block)
     blocked.wait(10)
-    task = asyncio.ensure_future(Disk().restore_at(lane, bytes(path), 10, [b"late"]))
+    task = asyncio.ensure_future(Disk().restore(lane, [Write(bytes(path), 10, [b"late"])]))
     await asyncio.sleep(0)
     task.cancel()
     await asyncio.sleep(0)

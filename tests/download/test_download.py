@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ from syncd.download.verify import verify_directory, verify_remote
 from syncd.errors import Corrupt, LocalDisk, NotFound, RemoteUnavailable, SyncdError
 from syncd.format import codec
 from syncd.format.keys import REPO
+from syncd.lanes import Lane
 from syncd.repo.repository import Repository
 from syncd.store.memory import MemoryStore
+from syncd.upload.parts import UploadParams
 from tests.kit.download_kit import BIG, FILES, on_flaky
-from tests.kit.flow_kit import Count, Node, node, tree
+from tests.kit.flow_kit import Count, Files, Node, node, tree
 from tests.kit.repo_kit import open_repository
 from tests.kit.stores import FlakyStore, Recording, flip_bit, on, refuse, truncate
 
@@ -101,6 +104,35 @@ async def test_zeros_come_back_as_holes(tmp_path: Path, store: MemoryStore) -> N
     restored = (tmp_path / "out" / "sparse").stat()
     assert restored.st_size == (4 << 20) + 3
     assert restored.st_blocks * 512 < 1 << 20
+
+
+async def test_small_files_share_their_turns_in_the_lane(tmp_path: Path, store: MemoryStore) -> None:
+    """Hundreds of files take a turn for what they share (a look, a read, a share to place), not one or more each."""
+    rng = random.Random(11)
+    files: Files = {b"%03d" % number: rng.randbytes(500) for number in range(200)}
+    async with node(tmp_path / "one", store, UploadParams()) as one:
+        await one.upload(files)
+        for _ in range(2):  # the second finds all files in their places
+            lane = CountingLane("files", 2)
+            await replace(one, lane=lane).download(tmp_path / "out")
+            lane.close()
+            assert tree(tmp_path / "out") == files
+            assert 0 < len(lane.turns) <= 10, lane.turns
+
+
+class CountingLane(Lane):
+    """Notes what its threads are asked to do, by whomever."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        super().__init__(name, threads)
+        self.turns: list[Any] = []
+        submit = self.executor.submit
+
+        def noting(call: Any, *args: Any, **more: Any) -> Any:
+            self.turns.append(call)
+            return submit(call, *args, **more)
+
+        self.executor.submit = noting  # type: ignore[method-assign]
 
 
 async def test_a_discarded_download_leaves_what_is_placed_and_nothing_half(one: Node, tmp_path: Path) -> None:
@@ -203,7 +235,7 @@ async def test_an_unknown_version_or_name_is_not_found(one: Node, tmp_path: Path
 class Full(Disk):
     """A disk with no room left for restored bytes."""
 
-    async def restore_at(self, *_: Any) -> None:
+    def write_into(self, *_: Any) -> None:
         raise OSError(28, "No space left on device")
 
 

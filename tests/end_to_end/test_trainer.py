@@ -10,6 +10,7 @@ import pytest
 
 from syncd_client.wire import messages as m
 from tests.kit.daemon import converged
+from tests.kit.disk_images import image
 from tests.kit.own_mounts import in_own_mounts
 from tests.kit.trainer import (
     LIMITED,
@@ -149,3 +150,8 @@ def test_a_remote_that_goes_away_twice_costs_nothing(tmp_path: Path) -> None:
             assert ended(daemon, job).state == "done"
         assert_old_bytes(daemon, made, tmp_path / "out")
         assert converged(daemon) == []
+
+
+@pytest.mark.parametrize("kind", ["xfs", "btrfs"])
+def test_on_a_file_system_with_reflinks(tmp_path: Path, kind: str) -> None:
+    in_mounts(tmp_path, "reflink", *image(tmp_path, kind))

@@ -16,6 +16,7 @@ from syncd.errors import (
 )
 from syncd.jobs.states import Kind, State
 from tests.kit.engine_kit import Script, world
+from tests.kit.pinning import until
 
 
 @pytest.mark.parametrize("kind", [Kind.UPLOAD, Kind.DOWNLOAD])
@@ -47,7 +48,8 @@ async def test_a_job_that_waits_for_its_turn_is_cancelled_at_once_and_never_begi
         await w.submit("j0")
         await w.script.reached("store j0")
         await w.submit("j1", created=2.0)
-        await asyncio.sleep(0.02)
+        await until(lambda: w.engine.progress("j1") is not None)
+        await w.rows.get("j1")  # the journal answers in order: the engine has read the row, and waits for the turn
         async with asyncio.timeout(5):
             assert (await w.engine.cancel("j1")).state is State.CANCELLED
         gate.set()

@@ -23,6 +23,7 @@ from syncd.jobs.backoff import retry_delay
 from syncd.jobs.states import Kind, State
 from syncd.journal.jobs import JobResult
 from tests.kit.engine_kit import Script, world
+from tests.kit.pinning import until
 
 
 async def test_an_upload_stores_commits_and_only_then_releases(tmp_path: Path) -> None:
@@ -60,6 +61,19 @@ async def test_versions_of_one_artifact_come_in_the_order_their_jobs_were_accept
         gate.set()
         rows = [await w.ended(f"j{number}") for number in range(5)]
         assert [row.result.version for row in rows if row.result] == [0, 1, 2, 3, 4]
+
+
+async def test_downloads_into_one_directory_take_turns_whatever_they_restore(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        gate = w.script.hold("fetch j1")
+        await w.submit("j1", kind=Kind.DOWNLOAD, name="data")
+        await w.script.reached("fetch j1")
+        await w.submit("j2", kind=Kind.DOWNLOAD, name="other", created=2.0)
+        await w.submit("j3", kind=Kind.DOWNLOAD, name="data", created=3.0, root=b"/elsewhere")
+        assert (await w.ended("j3")).state is State.DONE, "another directory does not wait"
+        assert "fetch j2" not in w.script.steps
+        gate.set()
+        assert [(await w.ended(job)).state for job in ("j1", "j2")] == [State.DONE, State.DONE]
 
 
 async def test_a_passing_failure_is_tried_again_with_growing_pauses_and_told(tmp_path: Path) -> None:
@@ -180,5 +194,22 @@ async def test_progress_is_told_while_a_job_runs_and_not_after(tmp_path: Path) -
         assert progress.bytes_done == 15
         w.script.gates["store j1"].set()
         await w.ended("j1")
-        await asyncio.sleep(0.01)
-        assert w.engine.progress("j1") is None
+        await until(lambda: w.engine.progress("j1") is None)
+
+
+async def test_a_waiting_job_says_when_it_tries_again_and_at_most_a_minute_passes(tmp_path: Path) -> None:
+    """The remote is away for hours: tried about once a minute. It comes back: the job goes on within one."""
+    async with world(tmp_path) as w:
+        w.script.fail("store", *[RemoteUnavailable("away")] * 200)
+        await w.submit("j1")
+        for _ in range(200):
+            async with asyncio.timeout(5):
+                await w.clock.sleeping()
+            pause = w.engine.next_try("j1") - w.clock.now()
+            assert 0.0 < pause <= 60.0
+            assert w.clock.skip() == pytest.approx(pause)
+        assert (await w.ended("j1")).state is State.DONE
+        later = w.clock.slept[10:]
+        assert min(later) >= 30.0
+        assert len(set(later)) > 150, "nodes that failed together come back apart"
+        assert w.engine.next_try("j1") == 0.0

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from syncd.errors import Conflict, Corrupt
+from syncd.journal import mark
 from syncd.journal.core import SCHEMA_VERSION, Journal, open_journal
 from syncd.lanes import Lane
 
@@ -128,6 +130,8 @@ async def damage(path: str, lane: Lane, how: str) -> None:
         data[:16] = b"something else!!"
     elif how == "a page overwritten":
         data[8 * 4096 : 9 * 4096] = b"\xff" * 4096
+    elif how == "its last page":
+        data[-4096:] = b"\xff" * 4096
     else:
         del data[len(data) // 2 :]
     Path(path).write_bytes(data)
@@ -201,3 +205,66 @@ async def test_a_first_life_that_ended_in_the_middle_of_a_write_does_not_keep_th
     journal = await open_journal(path, lane)
     assert await journal.read(lambda db: db.execute("SELECT count(*) FROM cut_short").fetchone()[0]) == 0
     await journal.close()
+
+
+async def closed_journal(path: str, lane: Lane) -> None:
+    journal = await open_journal(path, lane)
+    for number in range(400):
+        await journal.write(put(f"{number:04d}", "x" * 200))
+    await journal.close()
+
+
+async def test_the_mark_of_a_clean_close_vouches_once(path: str, lane: Lane) -> None:
+    await closed_journal(path, lane)
+    assert mark.take(path)
+    assert not mark.take(path)
+    journal = await open_journal(path, lane)
+    assert not mark.take(path)  # a life that is killed leaves none
+    await journal.close()
+    assert mark.take(path)
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "a byte": lambda path: path.write_bytes(b"?" + path.read_bytes()[1:]),
+    "only its times": lambda path: os.utime(path, ns=(1, 1)),
+    "a copy of it": lambda path: (shutil.copy2(path, f"{path}.copy"), os.rename(f"{path}.copy", path)),
+    "a log beside it": lambda path: Path(f"{path}-wal").write_bytes(b"x"),
+    "another mark": lambda path: Path(f"{path}-closed").write_bytes(b"1 2 3 4\n"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+async def test_a_journal_touched_since_its_close_is_not_vouched_for(
+    path: str, lane: Lane, change: Callable[[Path], object]
+) -> None:
+    await closed_journal(path, lane)
+    change(Path(path))
+    assert not mark.take(path)
+
+
+async def test_only_a_large_journal_that_was_closed_well_is_not_read_whole(path: str, lane: Lane) -> None:
+    """Damage from below the file system, as far as a test can make it: the mark is renewed after the damage."""
+    await damage(path, lane, "its last page")
+    mark.leave(path)
+    with pytest.raises(Corrupt):
+        await open_journal(path, lane)  # small: read whole whatever the mark says
+    mark.leave(path)
+    journal = await open_journal(path, lane, read_whole_below=0)
+    with pytest.raises(Corrupt) as refused:
+        await journal.read(lambda db: db.execute("SELECT sum(length(value)) FROM meta").fetchone())
+    assert "damaged" in refused.value.what
+    await journal.close()
+
+
+@pytest.mark.parametrize("how", ["no database", "a page overwritten", "cut in half"])
+async def test_a_large_journal_damaged_behind_the_daemons_back_is_refused(path: str, lane: Lane, how: str) -> None:
+    await damage(path, lane, how)
+    with pytest.raises(Corrupt):
+        await open_journal(path, lane, read_whole_below=0)
+
+
+async def test_a_large_journal_whose_last_life_was_killed_is_read_whole(path: str, lane: Lane) -> None:
+    await damage(path, lane, "a page overwritten")
+    Path(f"{path}-closed").unlink()
+    with pytest.raises(Corrupt):
+        await open_journal(path, lane, read_whole_below=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -26,9 +27,12 @@ AT_ONCE = CollectParams(min_age=0, grace=0)
 KEY = ArtifactKey("p", "data")
 
 
-def collector(at: Node, seed: int = 1) -> Collector:
-    """Return a collector on a node."""
-    return Collector(at.repository, at.lane, at.clock, random.Random(seed), at.name)
+_SEEDS = itertools.count()
+
+
+def collector(at: Node) -> Collector:
+    """Return a collector on a node; no two draw the same chances."""
+    return Collector(at.repository, at.lane, at.clock, random.Random(next(_SEEDS)), at.name)
 
 
 async def collect(at: Node, params: CollectParams = AT_ONCE, **changes: Any) -> Collected:

@@ -27,11 +27,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from syncd.daemon.compose import Seams
-from syncd.disk import Disk
+from syncd.disk import Disk, Write
 from syncd.errors import RemoteUnavailable
 from syncd.format.pack import parse_tail
 from syncd.journal.core import Journal, Ledger
-from syncd.lanes import Lane
 from syncd.model.buffer import Buffer
 from syncd.store.base import ObjectInfo, Store
 
@@ -43,7 +42,7 @@ CHANGES_NOTHING = frozenset({
 })  # fmt: skip
 """Effects that leave everything as it was: a death after one is the death before the next. BEFORE counts them all."""
 
-DISK_VERBS = tuple(name for name in vars(Disk) if not name.startswith("_") and name != "restore_at")
+DISK_VERBS = tuple(name for name in vars(Disk) if not name.startswith("_") and name not in ("restore", "write_into"))
 
 
 class Record:
@@ -124,10 +123,11 @@ class DyingDisk(Disk):
 
         return act
 
-    async def restore_at(self, lane: Lane, path: bytes, offset: int, parts: Sequence[Buffer]) -> None:
-        with self._fate.effect("disk.restore_at"):
-            await super().restore_at(lane, path, offset, parts)
-            self._fate.record.say("wrote", path=os.fsdecode(path), offset=offset, size=sum(map(len, parts)))
+    def write_into(self, write: Write) -> None:
+        with self._fate.effect("disk.write_into"):
+            super().write_into(write)
+            size = sum(map(len, write.parts))
+            self._fate.record.say("wrote", path=os.fsdecode(write.path), offset=write.offset, size=size)
 
 
 class DyingStore:

@@ -104,9 +104,11 @@ class World:
     bus: Bus
     heard: list[str] = field(default_factory=list)
 
-    async def accept(self, job: str, kind: Kind = Kind.UPLOAD, name: str = "data", created: float = 1.0) -> str:
+    async def accept(
+        self, job: str, kind: Kind = Kind.UPLOAD, name: str = "data", created: float = 1.0, root: bytes = b"/out"
+    ) -> str:
         draft = f"draft-{job}" if kind is Kind.UPLOAD else None
-        spec = UploadSpec(job, "t") if draft else DownloadSpec(job, "latest", 3, b"/out")
+        spec = UploadSpec(job, "t") if draft else DownloadSpec(job, "latest", 3, root)
         if draft:
             await self.ledger.journal.write(lambda db: db.execute("INSERT INTO drafts VALUES (?, 0, NULL)", (draft,)))
         await self.rows.accept(JobRow(job, kind, State.ACCEPTED, "r", draft, "p", name, spec, created, created))

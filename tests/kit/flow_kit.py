@@ -21,7 +21,8 @@ from syncd.journal.core import Journal, open_journal
 from syncd.journal.jobs import DownloadSpec, JobResult, JobRow, UploadSpec
 from syncd.journal.memory import JournalMemory
 from syncd.journal.pins import FileRow
-from syncd.lanes import Lane
+from syncd.lanes import Lane, new_lock
+from syncd.meter import Meter
 from syncd.model.names import ArtifactKey
 from syncd.repo.history import History
 from syncd.repo.repository import Repository
@@ -122,10 +123,12 @@ class Node:
     name: str = "node"
     budget: Budget = field(default_factory=lambda: Budget(MEMORY))
     warnings: list[str] = field(default_factory=list)
+    meter: Meter = field(default_factory=lambda: Meter(new_lock()))
 
     def uploads(self, source: Source) -> Uploads:
         return Uploads(
-            self.repository, self.journal, source, self.lane, load(), self.params, self.budget, self.clock, self.name  # type: ignore[arg-type]
+            self.repository, self.journal, source, self.lane, load(), self.params, self.budget, self.clock, self.name,  # type: ignore[arg-type]
+            self.meter,
         )  # fmt: skip
 
     async def upload(

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from syncd.clock import SystemClock
 from syncd.disk import Disk
-from syncd.journal.core import Journal, open_journal
+from syncd.journal.core import Journal, Ledger, open_journal
 from syncd.lanes import Lane
 from syncd.meter import Meter
 from syncd.model.views import ReceiptView
-from syncd.pin import PinLanes, PinParams, Pins
+from syncd.pin import PinLanes, PinParams, Pins, open_pins
 
 DEADLINE = 30.0
 
@@ -56,8 +56,9 @@ class Room:
 
 @asynccontextmanager
 async def pin_room(
-    state: Path, boot: str = "boot-1", params: PinParams | None = None, disk: Disk | None = None
-) -> AsyncIterator[Room]:
+    state: Path, boot: str = "boot-1", params: PinParams | None = None, disk: Disk | None = None,
+    wrap: Callable[[Journal], Ledger] = lambda journal: journal,
+) -> AsyncIterator[Room]:  # fmt: skip
     """Open a room on a state directory; spools stay below the state's parent unless `params` say otherwise."""
     state.mkdir(parents=True, exist_ok=True)
     params = params or PinParams(spool_tops=(os.fsencode(state.parent),), reserve=0, sync_delay=0)
@@ -65,15 +66,16 @@ async def pin_room(
     journal = await open_journal(str(state / "journal"), lanes[0])
     meter = Meter(threading.Lock())
     lost: list[tuple[str, str]] = []
-    pins = Pins(
-        params, disk or Disk(), journal, PinLanes(*lanes[1:]), SystemClock(), meter, os.fsencode(state),
-        lambda draft, why: lost.append((draft, why)), boot,
-    )  # fmt: skip
     try:
-        await pins.open()
-        yield Room(pins, journal, meter, lost)
+        pins = await open_pins(
+            params, disk or Disk(), wrap(journal), PinLanes(*lanes[1:]), SystemClock(), meter, os.fsencode(state),
+            lambda draft, why: lost.append((draft, why)), boot,
+        )  # fmt: skip
+        try:
+            yield Room(pins, journal, meter, lost)
+        finally:
+            await pins.close()
     finally:
-        await pins.close()
         await journal.close()
         for lane in lanes:
             lane.close()

@@ -26,11 +26,11 @@ from syncd.journal.jobs import JobRow
 from syncd.journal.memory import JournalMemory
 from syncd.lanes import Lane
 from syncd.meter import Meter
-from syncd.pin import PinLanes, PinParams, Pins
+from syncd.pin import PinLanes, PinParams, Pins, open_pins
 from syncd.repo.remote import Remote
 from syncd.server.listener import Listener
 from syncd.service import Service, ServiceParts
-from syncd.service.service import Facts
+from syncd.service.service import Identity
 from syncd.store.base import Store
 from syncd.upload.parts import UploadParams
 from syncd.upload.run import Uploads
@@ -146,12 +146,11 @@ async def service_room(
             stack.callback(lane.close)
         journal = await open_journal(str(home / "journal.db"), lanes["journal"])
         stack.push_async_callback(journal.close)
-        pins = Pins(
+        pins = await open_pins(
             PinParams(spool_tops=(os.fsencode(home.parent),), reserve=0, sync_delay=0), Disk(), journal,
             PinLanes(lanes["pin"], lanes["rescue"], lanes["sync"]), clock, Meter(threading.Lock()), os.fsencode(home),
             lambda draft, why: None, "boot",
         )  # fmt: skip
-        await pins.open()
         stack.push_async_callback(pins.close)
         remote = Remote("memory://", store, JournalMemory(journal), lanes["work"], clock, rng, NEW)
         bus, budget = Bus(), Budget(1 << 20)
@@ -166,12 +165,12 @@ async def service_room(
             return
 
         engine = Engine(EngineParams(), journal, flows, pins, discard, bus, clock, rng, remote.say)
-        facts = Facts("0", os.getpid(), "node", 0.0, "tests", 1 << 20, "proj", os.fsencode(home))
+        identity = Identity("0", os.getpid(), "node", 0.0, "tests", 1 << 20, "proj", os.fsencode(home))
         service = Service(
             ServiceParts(
-                facts=facts, ledger=journal, engine=engine, pins=pins, remote=remote, watcher=NoWatches(), bus=bus,  # type: ignore[arg-type]
-                meter=Meter(threading.Lock()), lane=lanes["work"], budget=budget, clock=clock, rng=rng, draft_ttl=600.0,
-                stop=lambda: None, memory=lambda: 0,
+                identity=identity, ledger=journal, engine=engine, pins=pins, remote=remote, bus=bus,
+                watcher=NoWatches(), meter=Meter(threading.Lock()), lane=lanes["work"], clock=clock, rng=rng,  # type: ignore[arg-type]
+                draft_ttl=600.0, budget=budget, stop=lambda: None, memory=lambda: 0,
             )
         )  # fmt: skip
         path = str(home / "s")

@@ -20,7 +20,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from syncd_client.errors import Error
+from syncd_client.errors import Error, WaitTimeoutError
 from syncd_client.wire import messages as m
 from tests.kit.daemon import SMALL, Daemon, running_daemon, until
 from tests.kit.kills import riding
@@ -74,11 +74,15 @@ class Fleet:
         """Return a job when it has ended, whatever happens to its daemon."""
         deadline = time.monotonic() + PATIENCE
         while True:
-            waited = riding(lambda: daemon.call(m.Wait([job], 5.0)))
-            assert isinstance(waited, m.Waited)
-            if waited.jobs[0].state in ("done", "failed", "cancelled"):
-                return waited.jobs[0]
-            assert time.monotonic() < deadline, waited.jobs[0]
+            info = riding(lambda: daemon.call(m.ShowJob(job)))
+            assert isinstance(info, m.JobInfo)
+            if info.state in ("done", "failed", "cancelled"):
+                return info
+            assert time.monotonic() < deadline, info
+            try:
+                riding(lambda: daemon.call(m.Wait([job], 5.0)))
+            except WaitTimeoutError:
+                continue
 
     def read(self, node: int, promise: Promise) -> None:
         """Download a promised version on a node and compare."""
@@ -104,22 +108,23 @@ class Fleet:
         self.done["downloads compared"] += 1
 
 
-def writer(fleet: Fleet, node: int, names: int, seed: int) -> None:
+def writer(fleet: Fleet, node: int, names: int, seed: int, pause: float) -> None:
     """Log contents of one's own, and now and then one that others log too, until told to stop."""
     rng = random.Random(f"{seed} writer {node}")
     while not fleet.stop.is_set():
         common = rng.random() < 0.2
         content = b"common %d\n" % rng.randrange(3) * 500 if common else rng.randbytes(rng.randrange(1, 60_000))
         fleet.log(node, f"art-{rng.randrange(names)}", content)
+        fleet.stop.wait(rng.uniform(0, 2 * pause))
 
 
-def reader(fleet: Fleet, node: int, seed: int) -> None:
+def reader(fleet: Fleet, node: int, seed: int, pause: float) -> None:
     """Download what others were promised, again and again."""
     rng = random.Random(f"{seed} reader {node}")
     while not fleet.stop.is_set():
         if fleet.promises:
             fleet.read(node, rng.choice(fleet.promises))
-        fleet.stop.wait(0.2)
+        fleet.stop.wait(rng.uniform(0, 2 * pause))
 
 
 def killer(fleet: Fleet, seed: int, every: float) -> None:
@@ -130,7 +135,7 @@ def killer(fleet: Fleet, seed: int, every: float) -> None:
         if rng.random() < 0.5:
             daemon.kill()
             fleet.done["SIGKILL"] += 1
-            daemon.start()
+            daemon.start(wait=False)
         else:
             daemon.pause()
             fleet.done["SIGSTOP"] += 1
@@ -199,7 +204,7 @@ def thread(fleet: Fleet, name: str, *arguments: object) -> threading.Thread:
     def run() -> None:
         try:
             {"writer": writer, "reader": reader, "killer": killer}[name](fleet, *arguments)  # type: ignore[operator]
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  whatever goes wrong in a thread ends the test
             fleet.trouble.append(f"{name} {arguments}: {error!r}")
             fleet.stop.set()
 

@@ -16,6 +16,7 @@ from tests.sim.contention import all_at_once
 SECONDS = 12.0
 NAMES = 2
 CHECKED = 24
+SOAK_PAUSE = 3.0
 
 
 def seed_of(name: str) -> int:
@@ -28,7 +29,7 @@ def seed_of(name: str) -> int:
 def test_four_daemons_are_killed_and_frozen_while_they_log_to_common_artifacts(tmp_path: Path) -> None:
     seed = seed_of("four daemons")
     with fleet(tmp_path, 4, os.environ.get("MANY_REMOTE")) as four:
-        works = [thread(four, "writer", node, NAMES, seed) for node in range(4)]
+        works = [thread(four, "writer", node, NAMES, seed, 0.0) for node in range(4)]
         at_work(four, SECONDS, [*works, thread(four, "killer", seed, 1.2)])
         check_promises(four, CHECKED, random.Random(seed))
         print(f"four daemons, {SECONDS:.0f} s: {dict(four.done)}")
@@ -42,8 +43,8 @@ def test_sixteen_daemons_for_a_long_time(tmp_path: Path) -> None:
     seed, seconds = seed_of("sixteen daemons"), float(os.environ.get("SOAK_SECONDS", "1200"))
     size = int(os.environ.get("SOAK_DAEMONS", "16"))
     with fleet(tmp_path, size, os.environ.get("SOAK_REMOTE")) as many:
-        works = [thread(many, "writer", node, 4, seed) for node in range(size)]
-        works += [thread(many, "reader", node, seed) for node in range(0, size, 4)]
+        works = [thread(many, "writer", node, 4, seed, SOAK_PAUSE) for node in range(size)]
+        works += [thread(many, "reader", node, seed, SOAK_PAUSE) for node in range(0, size, 4)]
         begun = time.monotonic()
         at_work(many, seconds, [*works, thread(many, "killer", seed, 4.0)])
         check_promises(many, 400, random.Random(seed))
@@ -72,8 +73,9 @@ def test_32_daemons_log_to_one_artifact_at_once(tmp_path: Path) -> None:
         assert sorted(promise.version for promise in many.promises) == list(range(size))
         for promise in many.promises:
             many.read(size, promise)
-        simulated = all_at_once(size)
+        sim = all_at_once(size)
+        each = f"{sim.creates / size:.1f} creates and {sim.gets / size:.1f} gets each"
         print(
             f"\n{size} daemons at once: {took:.1f} s; simulated with 40-80 ms a put and 15-30 ms a get: "
-            f"{simulated.seconds:.1f} s, {simulated.creates / size:.1f} creates and {simulated.gets / size:.1f} gets each"
+            f"{sim.seconds:.1f} s, {each}"
         )

@@ -1,4 +1,4 @@
-"""Every state that a small system can come to, breadth first: the shortest way to a broken one, or how many there are."""
+"""Every state that a small system can come to, breadth first: the shortest way to a broken one, or their number."""
 
 from __future__ import annotations
 

@@ -13,15 +13,15 @@ PATHS = os.pathsep.join(path for path in sys.path if path)
 POWERLESS = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")
 
 
-def scenario(name: str, top: Path, *before: str) -> list[str]:
-    command = [*before, sys.executable, SCRIPT, name, top]
+def scenario(name: str, top: Path, *before: str, script: Path = SCRIPT) -> list[str]:
+    command = [*before, sys.executable, script, name, top]
     env = {**os.environ, "PYTHONPATH": PATHS}
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout.splitlines()
 
 
-def in_mounts(name: str, top: Path, *mounts: str) -> list[str]:
+def in_mounts(name: str, top: Path, *mounts: str, script: Path = SCRIPT) -> list[str]:
     """Run a scenario below mounts of its own."""
     if shutil.which("unshare") is None:
         pytest.skip("needs unshare: apt install util-linux")
@@ -30,7 +30,7 @@ def in_mounts(name: str, top: Path, *mounts: str) -> list[str]:
     tried = subprocess.run(["unshare", *user, "-m", "sh", "-c", line, "true"], cwd=top, capture_output=True, text=True)
     if tried.returncode:
         pytest.skip(f"these mounts cannot be made here: {tried.stderr.strip()[:200]}")
-    return scenario(name, top / "m", "unshare", *user, "-m", "sh", "-c", line)
+    return scenario(name, top / "m", "unshare", *user, "-m", "sh", "-c", line, script=script)
 
 
 @pytest.fixture(autouse=True)

@@ -103,6 +103,19 @@ async def test_what_no_log_entry_can_hold_is_refused_at_once(
     assert (body["code"] if kind == "error" else kind) == code
 
 
+@pytest.mark.parametrize("project", ["\N{SNOWMAN}" * 23, "\N{LATIN SMALL LETTER U WITH DIAERESIS}" * 34])
+async def test_a_project_that_no_key_can_hold_is_refused_before_anything_is_promised(
+    room: Room, file: Path, project: str
+) -> None:
+    """Short enough as text, too long in a key, where each of its bytes takes three."""
+    client = await room.connect()
+    await client.add("d1", file)
+    assert await client.refused(m.Log("d1", "data", "dataset", project=project)) == "invalid"
+    assert (await client.call(m.ListJobs())).jobs == []
+    job = await client.call(m.Log("d1", "data", "dataset", project=project[:22]))  # the draft is still there
+    assert (await client.call(m.Wait([job.job], 20.0))).jobs[0].state == "done"
+
+
 async def test_what_a_run_used_is_what_its_versions_are_made_from(room: Room, file: Path) -> None:
     client = await room.connect()
     run = m.RunInfo("run1")

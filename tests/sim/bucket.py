@@ -21,6 +21,8 @@ class Bucket:
         self.objects: dict[str, tuple[bytes, float]] = {}
         self.watch: Watch = lambda op, key, before, now: None
         self.requests = 0
+        self.most = 60_000
+        """Requests of a whole run; some thousands are usual."""
         self._changes: list[tuple[float, str, ObjectInfo | None]] = []
 
     def get(self, key: str, offset: int = 0, length: int | None = None) -> bytes:

@@ -13,10 +13,13 @@ The invariants of docs/DESIGN.md section 5, as they are held here:
 from __future__ import annotations
 
 import random
+
 from syncd.errors import Corrupt
 from syncd.format.keys import MANIFESTS, PACKS, REGISTRY_LOG, REPO, pack_key, parse_artifact_log, parse_slot
+from syncd.format.log import Part
 from syncd.format.repo import decode_repo
 from syncd.model.names import ArtifactKey
+from syncd.repo.groups import Group
 from syncd.repo.history import History, Version
 from syncd.repo.log import Log
 from syncd.repo.memory import Forgetful, Memory
@@ -27,9 +30,9 @@ from tests.sim.node import Files, Node, Told
 from tests.sim.reading import read_version
 from tests.sim.virtual import InlineLane, at_once
 
-
 AGAIN = "-again"
 """What a mutant that forgets transaction ids puts behind them: the checker knows the request all the same."""
+_COLLECTED = (PACKS, MANIFESTS)
 _FOR_EVER = ("a/", "r/", REGISTRY_LOG, "gc/", PACKS, MANIFESTS)
 
 
@@ -43,9 +46,12 @@ class Checker:
     def __init__(self, bucket: Bucket) -> None:
         self.bucket = bucket
         self.promised: dict[str, Files] = {}
+        self.ranks: dict[tuple[str, str], dict[int, Files]] = {}
+        self.clashing: set[tuple[str, str]] = set()
         self.told: dict[str, Told] = {}
         self.histories: dict[ArtifactKey, History] = {}
         self.steps = 0
+        self.deleted = 0
         self._logs: dict[str, Log] = {}
         self._ever: dict[str, bytes] = {}
         self._needs: dict[tuple[ArtifactKey, str], frozenset[str]] = {}
@@ -56,6 +62,10 @@ class Checker:
     def promise(self, txn: str, files: Files) -> None:
         """Note what a transaction stands for."""
         self.promised[txn] = files
+
+    def promise_rank(self, artifact: str, group: str, rank: int, files: Files) -> None:
+        """Note what a rank contributes."""
+        self.ranks.setdefault((artifact, group), {})[rank] = files
 
     def changed(self, op: str, key: str, before: bytes | None, now: bytes) -> None:
         """Judge one change of the bucket."""
@@ -70,13 +80,20 @@ class Checker:
 
     def answered(self, told: Told) -> None:
         """Judge what a caller is told; the same is told again after a crash, and must be the same."""
-        before = self.told.setdefault(told.txn, told)
+        before = self.told.setdefault(told.txn.removesuffix(AGAIN), told)
         self._require(before.version == told.version, f"{told} after {before}")
-        history = self.histories.get(ArtifactKey("p", told.artifact))
-        outcome = history.outcomes.get(told.txn) if history else None
-        self._require(outcome is not None, f"{told}: the log has no such transaction")
-        assert outcome is not None
-        self._require(outcome.version == told.version, f"{told}, the log says {outcome}")
+        history = self.histories.get(ArtifactKey("p", told.artifact)) or History(ArtifactKey("p", told.artifact))
+        if not told.group:
+            outcome = history.outcomes.get(told.txn)
+            self._require(outcome is not None, f"{told}: the log has no such transaction")
+            self._require(outcome is None or outcome.version == told.version, f"{told}, the log says {outcome}")
+            return
+        group = history.groups.get(told.group)
+        if told.aborted:
+            self._require(group is not None and group.aborted is not None, f"{told}: the log knows of no abort")
+        else:
+            self._require(group is not None and told.rank in group.parts, f"{told}: the log has no such part")
+            self._require(told.version in (None, group and group.version), f"{told}: the log says {group}")
 
     def compare(self, node: Node) -> None:
         """Judge a node's view: its logs are prefixes of the true ones, and its replays the replays of these."""
@@ -88,14 +105,27 @@ class Checker:
             again = History(key).apply(self.artifact(key).slots[: history.applied])
             self._require(repr(again) == repr(history), f"{node.name} replays {key} differently")
 
+    def read(self, key: ArtifactKey, version: Version, content: Files) -> None:
+        """Judge what a reader got."""
+        self._require(content == self._contents[version.manifest], f"{key}:v{version.number} was read as other bytes")
+
     def released(self, txn: str) -> None:
         """Judge that the logged bytes of a transaction are let go: only what is committed may be."""
         outcomes = {txn for history in self.histories.values() for txn in history.outcomes}
         done = not outcomes.isdisjoint((txn, txn + AGAIN))
         self._require(done, f"the bytes of {txn} were let go before it was committed")
 
+    def group_released(self, artifact: str, group: str, rank: int) -> None:
+        """Judge that the bytes of a rank are let go: only what is contributed may be."""
+        history = self.histories.get(ArtifactKey("p", artifact))
+        parts = history.groups[group].parts if history and group in history.groups else {}
+        self._require(rank in parts, f"the bytes of rank {rank} of {group} were let go before it had contributed")
+
     async def everything(self) -> None:
         """At the end: all that was promised and told is there and can be read by a node that knows nothing."""
+        for artifact, name in self.ranks:
+            group = self.histories[ArtifactKey("p", artifact)].groups[name]
+            self._require(not group.open, f"all ranks have contributed, {group} is open")
         for txn in self.promised:
             self._require(txn in self.told, f"{txn} was never told to be done")
         for key, history in self.histories.items():
@@ -103,7 +133,7 @@ class Checker:
             self._require(repr(again) == repr(history), f"a stranger replays {key} differently")
             for version in again.versions:
                 if not version.deleted:
-                    self._whole(key, version)
+                    self._whole(key, version, f"v{version.number}")
 
     def artifact(self, key: ArtifactKey) -> Log:
         """Return the true log of an artifact."""
@@ -141,11 +171,30 @@ class Checker:
             if version.deleted:
                 self._needs.pop((key, name), None)
             elif known is None or known.deleted or known.manifest != version.manifest:
-                self._needs[key, name] = self._whole(key, version)
+                self._needs[key, name] = self._whole(key, version, f"v{version.number}")
         requests = [txn.removesuffix(AGAIN) for txn in history.outcomes]
         self._require(len(set(requests)) == len(requests), f"one request was logged under two ids: {requests}")
         for slot in fresh:
             self._judge_content(key, history, slot.entry.txn)
+        for group in history.groups.values():
+            self._judge_group(key, history, group)
+
+    def _judge_group(self, key: ArtifactKey, history: History, group: Group) -> None:
+        """All or nothing: no version before the last part, then all of it; until then every part stays."""
+        parts = {f"{group.name}, rank {part.index}": part for part in group.shares}
+        for name, part in parts.items():
+            if group.open and (key, name) not in self._needs:
+                self._needs[key, name] = self._whole(key, part, name)
+            elif not group.open:
+                self._needs.pop((key, name), None)
+        ranks = self.ranks.get((key.name, group.name))
+        if group.version is None or ranks is None or history.versions[group.version].deleted:
+            return
+        self._require(not group.missing and len(ranks) == group.of, f"{group.name} is a version without all ranks")
+        self._require((key.name, group.name) not in self.clashing, f"{group.name} is a version though ranks clash")
+        union = {path: content for rank in ranks.values() for path, content in rank.items()}
+        content = self._contents[history.versions[group.version].manifest]
+        self._require(content == union, f"{key}:v{group.version} is not the union of {group.name}")
 
     def _judge_content(self, key: ArtifactKey, history: History, txn: str) -> None:
         outcome = history.outcomes.get(txn)
@@ -155,17 +204,19 @@ class Checker:
         content = self._contents[version.manifest]
         self._require(content == self.promised[txn], f"{key}:v{outcome.version} is not what {txn} logged")
 
-    def _whole(self, key: ArtifactKey, version: Version) -> frozenset[str]:
-        """Return the objects a version needs; all of it is read and checked on the way."""
+    def _whole(self, key: ArtifactKey, version: Version | Part, name: str) -> frozenset[str]:
+        """Return the objects a version or part needs; all of it is read and checked on the way."""
         try:
             content, packs = at_once(read_version(self._stranger(), version))
         except Corrupt as error:
-            raise Broken(f"{key}:v{version.number} cannot be read: {error}") from error
+            raise Broken(f"{key}:{name} cannot be read: {error}") from error
         self._contents[version.manifest] = content
         return frozenset({version.manifest, *map(pack_key, packs)})
 
     def _deleted(self, key: str) -> None:
-        self._require(key.startswith((PACKS, MANIFESTS)) or "/ckpt/" in key or "wip/" in key, f"{key} was deleted")
+        may_go = key.startswith((*_COLLECTED, "wip/", "probe/")) or "/ckpt/" in key
+        self._require(may_go, f"{key} was deleted")
+        self.deleted += key.startswith(_COLLECTED)
         hurt = [f"{artifact}:{name}" for (artifact, name), keys in self._needs.items() if key in keys]
         self._require(not hurt, f"{key} was deleted, {hurt} need it")
 

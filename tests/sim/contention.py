@@ -49,6 +49,7 @@ def all_at_once(nodes: int, seed: int = 0, within: float = WITHIN) -> Contention
 
     async def work() -> float:
         bucket, weather = Bucket(), Weather(rng)
+        bucket.most = 100_000_000
 
         async def one(number: int) -> None:
             await asyncio.sleep(rng.uniform(0, within))

@@ -7,20 +7,30 @@ mutant changes how slots, manifests and packs are read.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
 from msgspec.structs import replace
 
+from syncd.collect import survey
+from syncd.collect.fence import Fencing
+from syncd.collect.marks import Marks
+from syncd.collect.survey import Root
 from syncd.errors import RemoteUnavailable, SyncdError
 from syncd.format.keys import manifest_key, slot_key
 from syncd.format.log import LogEntry, encode_entry
 from syncd.journal import jobs
 from syncd.journal.jobs import JobRow, JobRows, UploadSpec
 from syncd.model.buffer import Buffer
+from syncd.repo.groups import Group
+from syncd.repo.history import History
 from syncd.repo.log import Log, Slot
+from syncd.repo.registry import Registered
 from syncd.store.retry import Retry
+from syncd.upload import part
+from syncd.upload.seen import Seen
 from tests.sim.checker import AGAIN
 
 
@@ -77,10 +87,8 @@ def a_put_without_an_answer_counts_as_stored() -> Iterator[None]:
     honest = Retry.put
 
     async def put(store: Retry, key: str, parts: Sequence[Buffer]) -> None:
-        try:
+        with suppress(RemoteUnavailable):
             await honest(store, key, parts)
-        except RemoteUnavailable:
-            pass
 
     with patch.object(Retry, "put", put):
         yield
@@ -97,9 +105,86 @@ def a_manifest_is_named_by_its_transaction_alone() -> Iterator[None]:
         yield
 
 
-MUTANTS: tuple[Callable[[], Any], ...] = (
-    a_taken_slot_is_somebody_elses,
-    transaction_ids_are_not_durable,
-    a_put_without_an_answer_counts_as_stored,
-    a_manifest_is_named_by_its_transaction_alone,
-)
+@contextmanager
+def collections_put_up_no_fences() -> Iterator[None]:
+    """A collection condemns, looks again and deletes; what stalled writers refer to by then it cannot know (mc2)."""
+
+    async def no_fence(fencing: Fencing, epoch: int, item: Registered, log: Log, history: History) -> None:
+        if not await log.refresh():
+            await honest(fencing, epoch, item, log, history)
+
+    honest = Fencing._fence_artifact
+    with patch.object(Fencing, "_fence_artifact", no_fence):
+        yield
+
+
+@contextmanager
+def collections_look_only_once() -> Iterator[None]:
+    """What is referred to between the plan and the fence is not rescued."""
+
+    async def end(fencing: Fencing, epoch: int, marks: Marks, held: set[bytes]) -> None:
+        await honest(fencing, epoch, Marks(), held)
+
+    honest = Fencing.end
+    with patch.object(Fencing, "end", end):
+        yield
+
+
+@contextmanager
+def writers_know_what_was_condemned_for_ever() -> Iterator[None]:
+    """A writer that has seen an epoch goes on to refer to what it condemned."""
+
+    async def learn(seen: Seen) -> int:
+        return await seen._epochs.refresh()
+
+    with (
+        patch.object(Seen, "learn", learn),
+        patch.object(Seen, "usable", lambda seen, pack: True),
+        patch.object(Seen, "condemned", lambda seen, packs: set()),
+    ):
+        yield
+
+
+@contextmanager
+def parts_of_open_groups_are_no_roots() -> Iterator[None]:
+    """Collections keep what versions need, and take what ranks have contributed to groups that are open (mc4)."""
+
+    def needed(history: History) -> Iterator[Root]:
+        return (root for root in honest(history) if root.why != "open group")
+
+    honest = survey.needed
+    with patch.object(survey, "needed", needed):
+        yield
+
+
+@contextmanager
+def the_union_is_of_the_group_as_it_was() -> Iterator[None]:
+    """A rank looks at its group, merges, and appends without looking whether others have come meanwhile."""
+
+    def fits(now: Group | None, before: Group | None, spec: UploadSpec, ranks: tuple[int, ...]) -> bool:
+        return now is None or now.open
+
+    with patch.object(part, "_fits", fits):
+        yield
+
+
+@dataclass(frozen=True)
+class Caught:
+    """How a bug shows: words of the law that it breaks (a pattern), and a seed near which it does."""
+
+    law: str
+    near: int = 0
+
+
+_GONE = "need it|cannot be read"
+MUTANTS: dict[Callable[[], Any], Caught] = {
+    a_taken_slot_is_somebody_elses: Caught("twice", 9),
+    transaction_ids_are_not_durable: Caught("under two ids", 20),
+    a_put_without_an_answer_counts_as_stored: Caught("cannot be read", 8),
+    a_manifest_is_named_by_its_transaction_alone: Caught("was overwritten with other bytes", 1),
+    collections_put_up_no_fences: Caught(_GONE),
+    collections_look_only_once: Caught(_GONE, 1),
+    writers_know_what_was_condemned_for_ever: Caught(_GONE, 15),
+    parts_of_open_groups_are_no_roots: Caught(_GONE, 2),
+    the_union_is_of_the_group_as_it_was: Caught("is not the union|no end", 46),
+}

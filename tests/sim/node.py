@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from syncd.budget import Budget
 from syncd.engine import Engine, EngineParams, Flows
+from syncd.errors import SyncdError
 from syncd.events import Bus
 from syncd.format.chunker import load
 from syncd.jobs.states import Kind, State
@@ -35,9 +37,12 @@ from tests.sim.wire import Wire
 
 T = TypeVar("T")
 
-PARAMS = UploadParams(window=8 << 10, pack_target=2 << 10, sends=3, memory=256 << 10)
+PARAMS = UploadParams(window=8 << 10, pack_target=2 << 10, sends=3)
+MEMORY = 256 << 10
 RETRY = RetryParams(tries=2, first_s=0.2, longest_s=10.0)
 PINS_A_DRAFT = 1000
+MOST_CRASHES = 12
+"""Of one node; else a node in a storm ends before every collection does, and the run takes for ever."""
 _TEMPLATE: list[bytes] = []
 
 Files = dict[bytes, bytes]
@@ -45,13 +50,15 @@ Files = dict[bytes, bytes]
 
 @dataclass(frozen=True)
 class Told:
-    """What the caller was told of a job that is done."""
+    """What the caller was told of a job that has ended; a rank's has no version before the last rank's is there."""
 
     node: str
     txn: str
     artifact: str
-    version: int
-    new: bool
+    version: int | None
+    group: str = ""
+    rank: int = 0
+    aborted: bool = False
 
 
 class Spool:
@@ -129,6 +136,16 @@ class Ledger:
 
 
 @dataclass
+class Errand:
+    """Something a node does besides its uploads, from a moment on and until it is done, through all its lives."""
+
+    at: float
+    work: Callable[[Life], Awaitable[None]]
+    done: bool = False
+    troubles: int = 0
+
+
+@dataclass
 class Node:
     """A node for good: name, skew, journal, spool."""
 
@@ -140,6 +157,7 @@ class Node:
     tell: Callable[[Told], None]
     let_go: Callable[[str], None]
     spool: Spool = field(default_factory=Spool)
+    errands: list[Errand] = field(default_factory=list)
     lives: int = 0
     crashes: int = 0
     journal: Journal = field(init=False)
@@ -184,6 +202,7 @@ class Life:
         self._stalled_until = 0.0
         self._root: asyncio.Task[None] | None = None
         self.bus = Bus()
+        self.budget = Budget(MEMORY)
         self.clock = SkewedClock(node.offset, node.rate)
         self.ledger = Ledger(node, self)
         self.rows = JobRows(self.ledger)
@@ -223,7 +242,7 @@ class Life:
         self.check()
         self.node.note(f"{self.node.name}.{self.node.lives} {what}")
         now = asyncio.get_running_loop().time()
-        if self.node.weather.happens(self.node.weather.crashes, now):
+        if self.node.crashes < MOST_CRASHES and self.node.weather.happens(self.node.weather.crashes, now):
             self.end()
         if self.node.weather.happens(self.node.weather.stalls, now):
             self._stalled_until = now + self.node.weather.pause(1.0)
@@ -247,6 +266,25 @@ class Life:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._tell())
             tasks.create_task(self.engine.run())
+            for errand in self.node.errands:
+                if not errand.done:
+                    tasks.create_task(self._run_errand(errand))
+
+    async def _run_errand(self, errand: Errand) -> None:
+        """Do it when its time has come, again and again while the remote is away."""
+        await asyncio.sleep(max(0.0, errand.at - asyncio.get_running_loop().time()))
+        pause = 1.0
+        while True:
+            try:
+                await errand.work(self)
+                break
+            except SyncdError as error:  # the remote is away, or another collection took what this one reads
+                self.node.note(f"{self.node.name}: {error.what}")
+                errand.troubles += 1
+            await asyncio.sleep(pause)
+            pause *= 2
+        self.check()
+        errand.done = True
 
     async def _tell(self) -> None:
         """Tell the caller what is done, as the service does: from the row."""
@@ -257,9 +295,12 @@ class Life:
                 self._tell_row(await self.rows.get(change.job))
 
     def _tell_row(self, row: JobRow) -> None:
-        if row.state is State.DONE and row.result is not None and isinstance(row.spec, UploadSpec):
-            told = Told(self.node.name, row.spec.txn, row.name, row.result.version, row.result.new_version)
-            self.node.tell(told)
+        assert isinstance(row.spec, UploadSpec)
+        told = Told(self.node.name, row.spec.txn, row.name, None, row.spec.group, row.spec.rank)
+        if row.state is State.DONE and row.result is not None:
+            self.node.tell(replace(told, version=row.result.version))
+        elif row.state is State.FAILED and told.group and row.error is not None and row.error.code == "aborted":
+            self.node.tell(replace(told, aborted=True))
         elif row.state in (State.FAILED, State.CANCELLED):
             raise AssertionError(f"job {row.job} of {self.node.name} failed for good: {row.error}")
 
@@ -267,7 +308,7 @@ class Life:
         self.repository = await self.remote.repository()
         pins = Pins(self.node.spool, self)
         uploads = Uploads(
-            self.repository, self.ledger, pins, InlineLane(), load(), PARAMS, self.clock, self.node.name  # type: ignore[arg-type]
+            self.repository, self.ledger, pins, InlineLane(), load(), PARAMS, self.budget, self.clock, self.node.name  # type: ignore[arg-type]
         )  # fmt: skip
         return Flows(uploads, None)  # type: ignore[arg-type]
 

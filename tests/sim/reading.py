@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from syncd.errors import Corrupt
 from syncd.format.entries import FILE
+from syncd.format.log import Part
 from syncd.format.restore import check_file, chunks, packs_of
 from syncd.repo.history import Version
 from syncd.repo.repository import Repository
 
 
-async def read_version(repository: Repository, version: Version) -> tuple[dict[bytes, bytes], set[bytes]]:
-    """Return the files of a version, and all packs that it needs.
+async def read_version(repository: Repository, version: Version | Part) -> tuple[dict[bytes, bytes], set[bytes]]:
+    """Return the files of a version, or of a part of one, and all packs that it needs.
 
     Raises:
         Corrupt: something is missing, damaged, or not what it should be.
     """
-    manifest = await repository.manifests.read(version)
+    manifest = await repository.manifests.open(version.manifest, version.manifest_hash, version.digest)
     packs = {ref.pack for ref in manifest.pages}
     files: dict[bytes, bytes] = {}
     async for page in repository.manifests.pages(manifest):

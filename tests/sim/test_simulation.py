@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -17,8 +18,8 @@ import pytest
 
 from tests.kit.daemon import ROOT
 from tests.sim.checker import Broken
-from tests.sim.mutants import MUTANTS
-from tests.sim.world import Report, play
+from tests.sim.mutants import MUTANTS, Caught
+from tests.sim.world import Report, play, play_long
 
 SECONDS = float(os.environ.get("SIM_SECONDS", "40"))
 FRESH = int(os.environ.get("SIM_SEEDS", "1000000000"))
@@ -35,11 +36,13 @@ def played(seeds: Any, seconds: float) -> list[Report]:
         reports.append(play(seed))
         if time.monotonic() > end or len(reports) >= FRESH:
             break
-    total = {word: sum(getattr(report, word) for report in reports) for word in ("nodes", "steps", "requests")}
-    crashes, days = sum(report.crashes for report in reports), sum(report.seconds for report in reports) / 86400
+    words = ("nodes", "requests", "steps", "crashes", "deletes", "complete", "aborted")
+    total = {word: sum(getattr(report, word) for report in reports) for word in words}
+    hours = sum(report.active for report in reports) / 3600
     print(
-        f"\nsimulation: {len(reports)} seeds from {reports[0].seed} on, {total['nodes']} nodes, {total['requests']} "
-        f"requests, {total['steps']} changes checked, {crashes} crashes, {days:.0f} virtual days"
+        f"\nsimulation: {len(reports)} seeds from {reports[0].seed} on, {total['nodes']} nodes, {hours:,.0f} virtual "
+        f"hours of work, {total['requests']} requests, {total['steps']} changes checked, {total['crashes']} crashes, "
+        f"{total['deletes']} objects collected, {total['complete']} groups complete and {total['aborted']} aborted"
     )
     return reports
 
@@ -57,16 +60,36 @@ def test_seeds_that_found_something_once_find_nothing_any_more(seed: int) -> Non
     play(seed)
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
-def test_a_known_bug_is_found(mutant: Callable[[], Any]) -> None:
+@pytest.mark.parametrize(("mutant", "caught"), MUTANTS.items(), ids=[mutant.__name__ for mutant in MUTANTS])
+def test_a_known_bug_is_found(mutant: Callable[[], Any], caught: Caught) -> None:
     with mutant():
-        for seed in range(CAUGHT_WITHIN):
+        for seed in range(caught.near, caught.near + CAUGHT_WITHIN):
             try:
                 play(seed, most=8)
             except Broken as broken:
-                print(f"\n{mutant.__name__}: seed {seed}: {str(broken).splitlines()[0][:200]}")
-                return
+                said = str(broken).splitlines()[0]
+                if re.search(caught.law, said):
+                    print(f"\n{mutant.__name__}: seed {seed}: {said[:200]}")
+                    return
+                assert "Broken" in said, broken
     pytest.fail(f"{CAUGHT_WITHIN} seeds did not find it")
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(0)
+def test_thousands_of_fresh_seeds() -> None:
+    first = random.SystemRandom().randrange(10**9)
+    count = int(os.environ.get("SOAK_SEEDS", "3000"))
+    for start in range(first, first + count, 500):
+        played(range(start, min(start + 500, first + count)), float("inf"))
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(0)
+def test_sixteen_nodes_at_work_for_six_virtual_hours() -> None:
+    seed = int(os.environ.get("SIM_SEED", "0")) or random.SystemRandom().randrange(10**9)
+    hours = float(os.environ.get("SOAK_HOURS", "6"))
+    print(f"\nSIM_SEED={seed}: {play_long(seed, hours, 16)}")
 
 
 def test_one_seed_is_one_run_in_every_process() -> None:

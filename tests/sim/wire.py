@@ -59,7 +59,7 @@ class Wire:
 
     async def _ask(self, op: str, key: str, look: Callable[[], T]) -> T:
         await self._life.effect(f"{op} {key}")
-        self._bucket.requests += 1
+        self._count()
         await asyncio.sleep(self._weather.trip(op))
         if self._weather.happens(self._weather.faults, self._now()):
             raise RemoteUnavailable(f"{op} {key}: no answer")
@@ -71,7 +71,7 @@ class Wire:
 
     async def _tell(self, op: str, key: str, act: Callable[[], None]) -> None:
         await self._life.effect(f"{op} {key}")
-        self._bucket.requests += 1
+        self._count()
         fate = self._weather.fate(self._now())
         loop = asyncio.get_running_loop()
         reply: asyncio.Future[SyncdError | None] = loop.create_future()
@@ -93,6 +93,11 @@ class Wire:
         await self._life.effect(f"{op} {key} answered")
         if error is not None:
             raise error
+
+    def _count(self) -> None:
+        self._bucket.requests += 1
+        if self._bucket.requests > self._bucket.most:
+            raise AssertionError(f"{self._bucket.most} requests and no end: somebody goes round in circles")
 
     @staticmethod
     def _now() -> float:

@@ -56,7 +56,7 @@ def ls(args: Namespace, console: Console) -> int:
     rows = [render.version_row(version, now) for version in versions]
     console.answer(render.table(["VERSION", ">FILES", ">SIZE", ">AGE", "DIGEST", "ALIASES", ""], rows))
     if not versions:
-        console.warn(f"{wanted.name} has no version")
+        console.warn(f"{wanted.name} has no version; `syncctl ls --deleted {args.name}` lists deleted ones")
     console.give({"versions": versions})
     return errors.OK
 
@@ -72,10 +72,11 @@ def _artifacts(console: Console, project: str) -> int:
             str(one.versions),
             size(one.size),
             age(one.updated, now),
+            one.error.what if one.error else "",
         ]
         for one in artifacts
     ]
-    console.answer(render.table(["ARTIFACT", "TYPE", ">LATEST", ">VERSIONS", ">SIZE", ">AGE"], rows))
+    console.answer(render.table(["ARTIFACT", "TYPE", ">LATEST", ">VERSIONS", ">SIZE", ">AGE", ""], rows))
     if not artifacts:
         console.warn(f"nothing is stored in project {project}" if project else "nothing is stored yet")
     console.give({"artifacts": artifacts})
@@ -153,7 +154,8 @@ def verify(args: Namespace, console: Console) -> int:
     seen = f"{render.counted(report.files, 'file')}, {size(report.bytes)}"
     console.give(report)
     if report.problems:
-        console.warn(f"syncctl: {name} is damaged: {render.counted(len(report.problems), 'problem')} in {seen}")
+        what = f"{printable(root)} differs from {name}" if root else f"{name} is damaged"
+        console.warn(f"syncctl: {what}: {render.counted(len(report.problems), 'problem')} in {seen}")
         return errors.CORRUPT
     console.say(f"{name} is sound: {seen} verified")
     return errors.OK
@@ -172,7 +174,7 @@ def jobs(args: Namespace, console: Console) -> int:
             f"{job.bytes_done * 100 // job.bytes_total}%" if job.bytes_total else "-",
             size(job.bytes_total),
             age(job.created, now),
-            job.error.what if job.error else "",
+            ", ".join(filter(None, (_until(job.next_try, now), job.error.what if job.error else ""))),
         ]
         for job in found
     ]
@@ -200,10 +202,11 @@ def status(args: Namespace, console: Console) -> int:
         ("node", info.node),
         ("remote", f"{info.remote} ({info.remote_state})"),
         ("jobs", _counts(info.jobs) or "none open"),
+        ("waiting", _until(info.next_try, time.time())),
         ("failed", f"{info.failed}: `syncctl jobs` says why, `syncctl cancel JOB` ends it" if info.failed else ""),
         ("queue", size(info.queue_bytes)),
         ("pins", f"{_counts(info.pins) or 'none'}; spool {size(info.spool_bytes)}"),
-        ("memory", f"{size(info.memory_bytes)} of {size(info.memory_budget)}"),
+        ("memory", f"{size(info.memory_bytes)} resident; transfers may hold {size(info.memory_budget)}"),
         ("drafts", str(info.drafts)),
         ("watches", str(info.watches)),
         ("chunker", info.chunker),
@@ -216,6 +219,10 @@ def status(args: Namespace, console: Console) -> int:
 
 def _counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{count} {word}" for word, count in sorted(counts.items()) if count)
+
+
+def _until(moment: float, now: float) -> str:
+    return f"next try in {max(0, round(moment - now))} s" if moment else ""
 
 
 def _moment(seconds: float) -> str:

@@ -1,2 +1,5 @@
--- The newest collection epoch that was read before a job's packs and manifest were chosen.
-ALTER TABLE prepared ADD COLUMN gc_seen INTEGER NOT NULL DEFAULT 0;
+-- Jobs by the time of their last change: which ones ended long ago.
+CREATE INDEX jobs_by_update ON jobs (updated, job, state, draft);
+
+-- Packs by job: what a job has stored, and what goes when it is forgotten.
+CREATE INDEX packs_by_job ON packs (job);
