@@ -25,7 +25,7 @@ from weakref import WeakValueDictionary
 from msgspec import UNSET
 
 from syncd.clock import Clock
-from syncd.errors import Aborted, Conflict, Corrupt, InvalidInput, RemoteUnavailable
+from syncd.errors import Aborted, Conflict, Corrupt, InvalidInput, RemoteUnavailable, SyncdError
 from syncd.format.digest import HASH_BYTES
 from syncd.format.keys import manifest_key
 from syncd.format.log import RANKS_LIMIT, Abort, LogEntry, Part, Whole, encode_entry
@@ -171,7 +171,13 @@ class PartStage:
                 return None
             return _part(batch, part, whole, self._commit.head(mine.spec.txn, prev, mine.row.gc_seen))
 
-        await self._repository.artifact_log(key).append(mine.spec.txn, build)
+        written = await self._repository.artifact_log(key).append(mine.spec.txn, build)
+        if written is not None and standing(self._repository.replay(key), mine.spec) is None:
+            raise SyncdError(  # no right writer comes here; trying on at once would never end
+                f"the part of rank {mine.spec.rank} in {key} has no effect",
+                f"slot {written.number} has its transaction and does not count",
+                "log it again under another group name",
+            )
 
     async def _abort(self, key: ArtifactKey, spec: UploadSpec, reason: str) -> None:
         def build(_: list[Slot], prev: bytes) -> LogEntry | None:
