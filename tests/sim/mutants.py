@@ -109,9 +109,9 @@ def a_manifest_is_named_by_its_transaction_alone() -> Iterator[None]:
 def collections_put_up_no_fences() -> Iterator[None]:
     """A collection condemns, looks again and deletes; what stalled writers refer to by then it cannot know (mc2)."""
 
-    async def no_fence(fencing: Fencing, epoch: int, item: Registered, log: Log, history: History) -> None:
+    async def no_fence(fencing: Fencing, epoch: int, born: int, item: Registered, log: Log, history: History) -> None:
         if not await log.refresh():
-            await honest(fencing, epoch, item, log, history)
+            await honest(fencing, epoch, born, item, log, history)
 
     honest = Fencing._fence_artifact
     with patch.object(Fencing, "_fence_artifact", no_fence):
