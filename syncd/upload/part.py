@@ -25,7 +25,7 @@ from weakref import WeakValueDictionary
 from msgspec import UNSET
 
 from syncd.clock import Clock
-from syncd.errors import Aborted, Conflict, InvalidInput, RemoteUnavailable
+from syncd.errors import Aborted, Conflict, Corrupt, InvalidInput, RemoteUnavailable, SyncdError
 from syncd.format.digest import HASH_BYTES
 from syncd.format.keys import manifest_key
 from syncd.format.log import RANKS_LIMIT, Abort, LogEntry, Part, Whole, encode_entry
@@ -106,7 +106,7 @@ class PartStage:
                 async with gathering.turn:
                     if standing(self._repository.replay(key), spec, row.digest) is None:
                         await self._gathered(gathering)
-                        await self._append(key, gathering.ready, mine)
+                        await self._append_unless_collected(key, gathering.ready, mine)
         finally:
             gathering.ready.remove(mine)
         return _result(self._repository.replay(key), group, row, stored, warnings)
@@ -123,6 +123,15 @@ class PartStage:
                 await asyncio.wait(naps, return_when=asyncio.FIRST_COMPLETED)
                 for nap in naps:
                     nap.cancel()
+
+    async def _append_unless_collected(self, key: ArtifactKey, ready: Sequence[Ready], mine: Ready) -> None:
+        """Append; what cannot be read because a collection took our own manifest meanwhile is chosen anew."""
+        try:
+            await self._append(key, ready, mine)
+        except Corrupt:
+            await self._repository.artifact_log(key).refresh()  # nothing is deleted before the fence stands here
+            self._commit.check_slot(key, mine.spec, mine.row.gc_seen)
+            raise
 
     async def _append(self, key: ArtifactKey, ready: Sequence[Ready], mine: Ready) -> None:
         """Append one part for all that are ready, or an abort. Who calls looks at the replay for what became of it."""
@@ -163,7 +172,13 @@ class PartStage:
                 return None
             return _part(batch, part, whole, self._commit.head(mine.spec.txn, prev, mine.row.gc_seen))
 
-        await self._repository.artifact_log(key).append(mine.spec.txn, build)
+        written = await self._repository.artifact_log(key).append(mine.spec.txn, build)
+        if written is not None and standing(self._repository.replay(key), mine.spec) is None:
+            raise SyncdError(  # no right writer comes here; trying on at once would never end
+                f"the part of rank {mine.spec.rank} in {key} has no effect",
+                f"slot {written.number} has its transaction and does not count",
+                "log it again under another group name",
+            )
 
     async def _abort(self, key: ArtifactKey, spec: UploadSpec, reason: str) -> None:
         def build(_: list[Slot], prev: bytes) -> LogEntry | None:

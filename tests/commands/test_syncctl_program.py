@@ -53,6 +53,7 @@ VERBS = [
     "gc",
     "jobs",
     "wait",
+    "abort",
     "cancel",
     "status",
     "ping",

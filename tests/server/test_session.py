@@ -47,6 +47,7 @@ PAIRS = [
     (views.VerifyView, m.VerifyReport), (views.TakenView, m.TakenInfo), (views.WatchView, m.WatchInfo),
     (views.StatusView, m.StatusInfo), (views.CollectView, m.CollectReport), (views.CollectStepView, m.CollectStep),
     (views.ExplainView, m.Explanation),
+    (views.GroupView, m.GroupInfo),
 ]  # fmt: skip
 
 

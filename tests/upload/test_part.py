@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from syncd.errors import Aborted, Conflict, InvalidInput, RemoteUnavailable
 from syncd.format.log import Abort, Fence
 from syncd.journal.jobs import JobResult, UploadSpec
 from syncd.journal.pins import FileRow
+from syncd.model.buffer import Buffer
 from syncd.model.names import ArtifactKey
 from syncd.store.base import Store
 from syncd.store.memory import MemoryStore
@@ -123,6 +124,31 @@ async def test_a_rank_that_comes_again_with_other_bytes_needs_a_new_attempt(tmp_
             await put(two, 0, {b"shard-0.bin": b"others"})
         assert "another group name" in refused.value.hint
         assert kinds(two) == ["Create", "Part"]
+
+
+class Overtaken(FlakyStore):
+    """Lets somebody else act right before its next create."""
+
+    first: Callable[[], Awaitable[object]] | None = None
+
+    async def create(self, key: str, data: Buffer) -> None:
+        first, self.first = self.first, None
+        if first is not None:
+            await first()
+        await super().create(key, data)
+
+
+async def test_a_rank_that_becomes_the_last_while_it_writes_brings_the_whole(tmp_path: Path) -> None:
+    store = MemoryStore()
+    overtaken = Overtaken(store)
+    async with nodes(tmp_path, 2, store) as (one, three), node(tmp_path / "two", overtaken) as two:
+        await put(one, 0, of=3)
+        overtaken.first = lambda: put(three, 2, of=3)
+        assert (await put(two, 1, of=3)).version == 0
+        assert kinds(one) == ["Create", "Part"] and kinds(two) == ["Create", "Part", "Part", "Part"]
+        await one.history()
+        await one.download(tmp_path / "out")
+        assert tree(tmp_path / "out") == union(0, 1, 2)
 
 
 async def test_two_attempts_at_once_are_two_groups(tmp_path: Path) -> None:
