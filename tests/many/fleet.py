@@ -15,15 +15,14 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from syncd_client.errors import Error, WaitTimeoutError
+from syncd_client.errors import CommError, Error, NotFound, WaitTimeoutError
 from syncd_client.wire import messages as m
 from tests.kit.daemon import SMALL, Daemon, running_daemon, until
-from tests.kit.kills import riding
 
 PROJECT = "many"
 PATIENCE = 240.0
@@ -113,6 +112,22 @@ class Fleet:
         assert got == promise.content, f"{promise.name}:v{promise.version} on node {node} has other bytes"
         shutil.rmtree(root)
         self.done["downloads compared"] += 1
+
+
+def riding(call: Callable[[], m.Message]) -> m.Message:
+    """Ask until the daemon is there to answer; only for what may be asked twice.
+
+    A daemon that was frozen says that its journal does not answer when it thaws: it has waited for so long.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return call()
+        except Error as error:
+            passing = isinstance(error, CommError) or "journal does not answer" in str(error)
+            if not passing or isinstance(error, NotFound) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)  # polling with a deadline
 
 
 def writer(fleet: Fleet, node: int, names: int, seed: int, pause: float) -> None:

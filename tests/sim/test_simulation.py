@@ -64,7 +64,7 @@ def test_a_known_bug_is_found(mutant: Callable[[], Any], caught: Caught) -> None
     with mutant():
         for seed in range(caught.near, caught.near + CAUGHT_WITHIN):
             try:
-                play(seed, most=8)
+                play(seed, most=8, requests=15_000)
             except Broken as broken:
                 said = str(broken).splitlines()[0]
                 if re.search(caught.law, said):

@@ -271,15 +271,15 @@ def spec_of(txn: str, files: Files, **more: Any) -> UploadSpec:
     return UploadSpec(txn=txn, type="dataset", files=len(files), bytes=sum(map(len, files.values())), **more)
 
 
-def play(seed: int, most: int = 100) -> Report:
-    """Play the run of a seed.
+def play(seed: int, most: int = 100, requests: int = 0) -> Report:
+    """Play the run of a seed, with at most so many nodes, and requests if it says so.
 
     Raises:
         Broken: a law was broken; the message has the seed and the last steps.
     """
     rng = random.Random(seed)
     plan, weather = Plan.drawn(rng, most), Weather.drawn(rng)
-    return run(seed, plan, weather)
+    return run(seed, plan, weather, requests)
 
 
 def play_long(seed: int, hours: float, nodes: int) -> Report:
