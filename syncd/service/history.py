@@ -173,7 +173,8 @@ class HistoryVerbs:
                     raise RemoteUnavailable(
                         f"collection epoch {history.fence} cannot be read", "a log is fenced by it", "try again"
                     )
-            await repository.artifact_log(key).append(txn, build)
+            if await repository.artifact_log(key).append(txn, build) is not None:
+                break  # ours is in the log; who has taken it back since did so after us
         history = repository.replay(key)
         return view(history, history.versions[number])
 

@@ -15,15 +15,14 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from syncd_client.errors import Error, WaitTimeoutError
+from syncd_client.errors import CommError, Error, NotFound, WaitTimeoutError
 from syncd_client.wire import messages as m
 from tests.kit.daemon import SMALL, Daemon, running_daemon, until
-from tests.kit.kills import riding
 
 PROJECT = "many"
 PATIENCE = 240.0
@@ -47,6 +46,7 @@ class Fleet:
     home: Path
     daemons: list[Daemon]
     promises: list[Promise] = field(default_factory=list)
+    gone: set[tuple[str, int]] = field(default_factory=set)
     done: Counter[str] = field(default_factory=Counter)
     trouble: list[str] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
@@ -98,14 +98,36 @@ class Fleet:
                 else daemon.call(m.Get(promise.name, os.fsencode(root), f"v{promise.version}", PROJECT))
             )
 
-        job = riding(asked)
+        try:
+            job = riding(asked)
+        except Error:
+            assert (promise.name, promise.version) in self.gone
+            return
         assert isinstance(job, m.JobInfo)
         info = self.ended(daemon, job.job)
+        if info.state != "done" and (promise.name, promise.version) in self.gone:
+            return
         assert info.state == "done", (promise.name, promise.version, info)
         got = (root / "file").read_bytes()
         assert got == promise.content, f"{promise.name}:v{promise.version} on node {node} has other bytes"
         shutil.rmtree(root)
         self.done["downloads compared"] += 1
+
+
+def riding(call: Callable[[], m.Message]) -> m.Message:
+    """Ask until the daemon is there to answer; only for what may be asked twice.
+
+    A daemon that was frozen says that its journal does not answer when it thaws: it has waited for so long.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return call()
+        except Error as error:
+            passing = isinstance(error, CommError) or "journal does not answer" in str(error)
+            if not passing or isinstance(error, NotFound) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)  # polling with a deadline
 
 
 def writer(fleet: Fleet, node: int, names: int, seed: int, pause: float) -> None:
@@ -122,9 +144,34 @@ def reader(fleet: Fleet, node: int, seed: int, pause: float) -> None:
     """Download what others were promised, again and again."""
     rng = random.Random(f"{seed} reader {node}")
     while not fleet.stop.is_set():
-        if fleet.promises:
-            fleet.read(node, rng.choice(fleet.promises))
+        kept = [promise for promise in fleet.promises if (promise.name, promise.version) not in fleet.gone]
+        if kept:
+            fleet.read(node, rng.choice(kept))
         fleet.stop.wait(rng.uniform(0, 2 * pause))
+
+
+def collector(fleet: Fleet, seed: int, every: float) -> None:
+    """Collect garbage without sparing what is young, on one node or another, which may be killed at it."""
+    rng = random.Random(f"{seed} collector")
+    while not fleet.stop.wait(rng.uniform(0.5, 1.5) * every):
+        daemon = rng.choice(fleet.daemons)
+        with suppress(Error):  # killed in the middle: the next one begins anew
+            report = daemon.call(m.Collect(dry_run=False, min_age=0.0, grace=60.0))
+            fleet.done["collections"] += 1
+            fleet.done["bytes collected"] += report.freed_bytes
+
+
+def remover(fleet: Fleet, seed: int, every: float) -> None:
+    """Delete versions that were promised: they are promised no more, and others must not suffer."""
+    rng = random.Random(f"{seed} remover")
+    while not fleet.stop.wait(rng.uniform(0.5, 1.5) * every):
+        if len(fleet.promises) > 20:
+            promise = rng.choice(fleet.promises)
+            fleet.gone.add((promise.name, promise.version))
+            daemon = rng.choice(fleet.daemons)
+            with suppress(Error):  # the daemon was killed, or somebody else was first
+                daemon.call(m.Remove(promise.name, f"v{promise.version}", PROJECT, delete_aliases=True))
+                fleet.done["versions deleted"] += 1
 
 
 def killer(fleet: Fleet, seed: int, every: float) -> None:
@@ -198,12 +245,15 @@ def at_work(fleet: Fleet, seconds: float, works: list[threading.Thread]) -> None
     assert not fleet.trouble, fleet.trouble[0]
 
 
+WORKS = {"writer": writer, "reader": reader, "collector": collector, "remover": remover, "killer": killer}
+
+
 def thread(fleet: Fleet, name: str, *arguments: object) -> threading.Thread:
     """Return a thread that does one of the works above; what goes wrong in it stops all of them."""
 
     def run() -> None:
         try:
-            {"writer": writer, "reader": reader, "killer": killer}[name](fleet, *arguments)  # type: ignore[operator]
+            WORKS[name](fleet, *arguments)  # type: ignore[operator]
         except BaseException as error:  # noqa: BLE001  whatever goes wrong in a thread ends the test
             fleet.trouble.append(f"{name} {arguments}: {error!r}")
             fleet.stop.set()
@@ -227,7 +277,8 @@ def check_promises(fleet: Fleet, most: int, rng: random.Random) -> None:
         for daemon in fleet.daemons:
             seen = [v.version for v in listed(daemon, name)]
             assert sorted(seen) == list(range(len(versions))), f"{name} has {sorted(seen)}, {len(versions)} were told"
-    chosen = fleet.promises if len(fleet.promises) <= most else rng.sample(fleet.promises, most)
+    kept = [promise for promise in fleet.promises if (promise.name, promise.version) not in fleet.gone]
+    chosen = kept if len(kept) <= most else rng.sample(kept, most)
     for promise in chosen:
         others = [node for node in range(len(fleet.daemons)) if node != promise.node]
         fleet.read(rng.choice(others), promise)
@@ -238,7 +289,7 @@ def listed(daemon: Daemon, name: str) -> list[m.VersionInfo]:
     found: list[m.VersionInfo] = []
     after = ""
     while True:
-        page = daemon.call(m.ListVersions(name, PROJECT, after=after, limit=500))
+        page = daemon.call(m.ListVersions(name, PROJECT, deleted=True, after=after, limit=500))
         found += page.versions
         after = page.next
         if not after:

@@ -45,6 +45,8 @@ def test_sixteen_daemons_for_a_long_time(tmp_path: Path) -> None:
     with fleet(tmp_path, size, os.environ.get("SOAK_REMOTE")) as many:
         works = [thread(many, "writer", node, 4, seed, SOAK_PAUSE) for node in range(size)]
         works += [thread(many, "reader", node, seed, SOAK_PAUSE) for node in range(0, size, 4)]
+        works += [thread(many, "collector", seed + n, 20.0) for n in range(2)]
+        works.append(thread(many, "remover", seed, 3.0))
         begun = time.monotonic()
         at_work(many, seconds, [*works, thread(many, "killer", seed, 4.0)])
         check_promises(many, 400, random.Random(seed))

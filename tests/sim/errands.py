@@ -9,10 +9,11 @@ from contextlib import suppress
 from syncd.collect.params import CollectParams
 from syncd.collect.run import Collector
 from syncd.errors import Corrupt, NotFound
-from syncd.format.log import Abort, Delete, LogEntry
+from syncd.format.log import Abort, LogEntry
 from syncd.model.names import ArtifactKey
 from syncd.repo.history import Version
 from syncd.repo.log import Slot
+from syncd.service.history import HistoryVerbs
 from tests.sim.checker import Broken, Checker
 from tests.sim.node import Life
 from tests.sim.reading import read_version
@@ -31,27 +32,24 @@ def collecting(params: CollectParams) -> Work:
     return collect
 
 
-def deleting(number: int, artifact: str, rng: random.Random) -> Work:
-    """Delete some version that is there."""
+def deleting(artifact: str, rng: random.Random, *, back: bool = False) -> Work:
+    """Delete some version that is there, or take some deletion back, by the verbs that people have."""
     key, chance = ArtifactKey("p", artifact), rng.random()
 
-    async def delete(life: Life) -> None:
+    async def change(life: Life) -> None:
+        verbs = HistoryVerbs(
+            life.remote.repository, InlineLane(), life.budget, life.clock, life.node.name,
+            lambda: f"change-{life.chance.getrandbits(64):x}",
+        )  # fmt: skip
         repository = await life.remote.repository()
-        try:
+        with suppress(NotFound):  # no such artifact yet; or collection has condemned what would have to come back
             history = await repository.history(key)
-        except NotFound:
-            return
-        alive = [version.number for version in history.versions if not version.deleted]
-        if not alive:
-            return
-        chosen = alive[int(chance * len(alive))]
+            found = [version.number for version in history.versions if version.deleted == back]
+            if found:
+                chosen = f"v{found[int(chance * len(found))]}"
+                await (verbs.restore(key, chosen) if back else verbs.remove(key, chosen, delete_aliases=True))
 
-        def build(slots: list[Slot], prev: bytes) -> LogEntry | None:
-            return Delete(txn=f"delete-{number}", prev=prev, version=chosen)
-
-        await repository.artifact_log(key).append(f"delete-{number}", build)
-
-    return delete
+    return change
 
 
 def aborting(number: int, artifact: str, group: str) -> Work:

@@ -109,9 +109,9 @@ def a_manifest_is_named_by_its_transaction_alone() -> Iterator[None]:
 def collections_put_up_no_fences() -> Iterator[None]:
     """A collection condemns, looks again and deletes; what stalled writers refer to by then it cannot know (mc2)."""
 
-    async def no_fence(fencing: Fencing, epoch: int, item: Registered, log: Log, history: History) -> None:
+    async def no_fence(fencing: Fencing, epoch: int, born: int, item: Registered, log: Log, history: History) -> None:
         if not await log.refresh():
-            await honest(fencing, epoch, item, log, history)
+            await honest(fencing, epoch, born, item, log, history)
 
     honest = Fencing._fence_artifact
     with patch.object(Fencing, "_fence_artifact", no_fence):
@@ -179,12 +179,12 @@ class Caught:
 _GONE = "need it|cannot be read"
 MUTANTS: dict[Callable[[], Any], Caught] = {
     a_taken_slot_is_somebody_elses: Caught("twice", 9),
-    transaction_ids_are_not_durable: Caught("under two ids", 20),
-    a_put_without_an_answer_counts_as_stored: Caught("cannot be read", 8),
-    a_manifest_is_named_by_its_transaction_alone: Caught("was overwritten with other bytes", 1),
+    transaction_ids_are_not_durable: Caught("under two ids", 40),
+    a_put_without_an_answer_counts_as_stored: Caught("cannot be read", 9),
+    a_manifest_is_named_by_its_transaction_alone: Caught("was overwritten with other bytes", 6),
     collections_put_up_no_fences: Caught(_GONE),
-    collections_look_only_once: Caught(_GONE, 1),
-    writers_know_what_was_condemned_for_ever: Caught(_GONE, 15),
+    collections_look_only_once: Caught(_GONE, 2),
+    writers_know_what_was_condemned_for_ever: Caught(_GONE, 31),
     parts_of_open_groups_are_no_roots: Caught(_GONE, 2),
-    the_union_is_of_the_group_as_it_was: Caught("is not the union|no end", 46),
+    the_union_is_of_the_group_as_it_was: Caught("is not the union|no end", 52),
 }

@@ -24,8 +24,8 @@ from tests.sim.world import Report, play, play_long
 SECONDS = float(os.environ.get("SIM_SECONDS", "40"))
 FRESH = int(os.environ.get("SIM_SEEDS", "1000000000"))
 CAUGHT_WITHIN = 150
-REMEMBERED = (6, 84)
-"""Seeds that found something once."""
+A_HUNDRED = 84
+"""A seed that draws a hundred nodes."""
 
 
 def played(seeds: Any, seconds: float) -> list[Report]:
@@ -55,9 +55,8 @@ def test_no_law_is_broken_whatever_the_seed() -> None:
     played(range(first, first + 10**9), SECONDS)
 
 
-@pytest.mark.parametrize("seed", REMEMBERED)
-def test_seeds_that_found_something_once_find_nothing_any_more(seed: int) -> None:
-    play(seed)
+def test_a_hundred_nodes_break_no_law() -> None:
+    assert play(A_HUNDRED).nodes == 100
 
 
 @pytest.mark.parametrize(("mutant", "caught"), MUTANTS.items(), ids=[mutant.__name__ for mutant in MUTANTS])
@@ -65,7 +64,7 @@ def test_a_known_bug_is_found(mutant: Callable[[], Any], caught: Caught) -> None
     with mutant():
         for seed in range(caught.near, caught.near + CAUGHT_WITHIN):
             try:
-                play(seed, most=8)
+                play(seed, most=8, requests=15_000)
             except Broken as broken:
                 said = str(broken).splitlines()[0]
                 if re.search(caught.law, said):

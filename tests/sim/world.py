@@ -63,6 +63,7 @@ class Plan:
     uploads: list[tuple[float, int, str, Files]] = field(default_factory=list)
     collections: list[tuple[float, int]] = field(default_factory=list)
     deletions: list[tuple[float, int, str]] = field(default_factory=list)
+    restorations: list[tuple[float, int, str]] = field(default_factory=list)
     readings: list[tuple[float, int, str]] = field(default_factory=list)
     params: CollectParams = field(default_factory=CollectParams)
     groups: list[GroupPlan] = field(default_factory=list)
@@ -94,6 +95,7 @@ class Plan:
             ]
         if rng.random() < 0.7:
             plan.deletions = [(*when(), rng.choice(artifacts)) for _ in range(rng.randint(0, 6))]
+            plan.restorations = [(*when(), rng.choice(artifacts)) for _ in range(rng.randint(0, 4))]
             plan.collections = [when() for _ in range(rng.randint(1, 5))]
             plan.readings = [(*when(), rng.choice(artifacts)) for _ in range(rng.randint(0, 4))]
             plan.params = rng.choice([AT_ONCE, AT_ONCE, AT_ONCE, CollectParams(60.0, 60.0, HOUR), CollectParams()])
@@ -117,6 +119,7 @@ def long_plan(rng: random.Random, hours: float, nodes: int) -> Plan:
         plan.groups.append(group)
     plan.collections = [(rng.uniform(0, seconds), rng.randrange(nodes)) for _ in range(int(hours * 6))]
     plan.deletions = [(rng.uniform(0, seconds), rng.randrange(nodes), rng.choice(artifacts)) for _ in range(40)]
+    plan.restorations = [(rng.uniform(0, seconds), rng.randrange(nodes), rng.choice(artifacts)) for _ in range(20)]
     plan.readings = [(rng.uniform(0, seconds), rng.randrange(nodes), rng.choice(artifacts)) for _ in range(60)]
     return plan
 
@@ -170,8 +173,10 @@ class World:
         chance = random.Random(f"{seed} errands")
         for at, node in plan.collections:
             self.nodes[node].errands.append(Errand(at, collecting(plan.params)))
-        for number, (at, node, artifact) in enumerate(plan.deletions):
-            self.nodes[node].errands.append(Errand(at, deleting(number, artifact, chance)))
+        for at, node, artifact in plan.deletions:
+            self.nodes[node].errands.append(Errand(at, deleting(artifact, chance)))
+        for at, node, artifact in plan.restorations:
+            self.nodes[node].errands.append(Errand(at, deleting(artifact, chance, back=True)))
         for number, group in enumerate(plan.groups):
             for at, node in group.aborts:
                 self.nodes[node].errands.append(Errand(at, aborting(number, group.artifact, group.name)))
@@ -266,15 +271,15 @@ def spec_of(txn: str, files: Files, **more: Any) -> UploadSpec:
     return UploadSpec(txn=txn, type="dataset", files=len(files), bytes=sum(map(len, files.values())), **more)
 
 
-def play(seed: int, most: int = 100) -> Report:
-    """Play the run of a seed.
+def play(seed: int, most: int = 100, requests: int = 0) -> Report:
+    """Play the run of a seed, with at most so many nodes, and requests if it says so.
 
     Raises:
         Broken: a law was broken; the message has the seed and the last steps.
     """
     rng = random.Random(seed)
     plan, weather = Plan.drawn(rng, most), Weather.drawn(rng)
-    return run(seed, plan, weather)
+    return run(seed, plan, weather, requests)
 
 
 def play_long(seed: int, hours: float, nodes: int) -> Report:
