@@ -79,6 +79,22 @@ class Progress:
         return (done - before) / (now - since) if now > since else 0.0
 
 
+class Hearing:
+    """Hears news of jobs for a script: moves the bar and says, once a job, that its last try failed and it goes on."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._told: set[str] = set()
+
+    def __call__(self, job: JobInfo) -> None:
+        """Take one "job" event."""
+        if job.state == "waiting" and job.error is not None and job.job not in self._told:
+            self._told.add(job.job)
+            self._progress.close()
+            say(f"{' '.join(job.error.what.split())}; job {job.job} goes on trying")
+        self._progress(job)
+
+
 def render(label: str, done: int, total: int, rate: float, columns: int = _COLUMNS) -> str:
     """Return the line: label, bar, share, bytes, rate, time left (unknown where nothing moves).
 

@@ -16,7 +16,7 @@ from typing import Any
 from syncd_client import errors, missing, paths, rules, session
 from syncd_client.entry import ArtifactManifestEntry
 from syncd_client.errors import ArtifactFinalizedError, ArtifactNotLoggedError, InvalidInput
-from syncd_client.progress import Progress, say
+from syncd_client.progress import Hearing, Progress, say
 from syncd_client.ranks import Ranks, ranked
 from syncd_client.steps import Ask, Steps
 from syncd_client.wire import messages
@@ -359,7 +359,7 @@ class ArtifactRecord:
 def wait_for(job: str, timeout: float | None, label: str) -> Steps[messages.JobInfo]:
     """Wait until a job has ended and return it; raise what it ended with, always also a ValueError."""
     with Progress(label) as progress:
-        waited: messages.Waited = yield Ask(messages.Wait([job], timeout), progress)
+        waited: messages.Waited = yield Ask(messages.Wait([job], timeout), Hearing(progress))
     (ended,) = waited.jobs
     if ended.state == "done":
         return ended

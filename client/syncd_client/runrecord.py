@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from syncd_client import missing, rules
 from syncd_client.errors import InvalidInput, InvalidType, UsageError
-from syncd_client.progress import Progress, say
+from syncd_client.progress import Hearing, Progress, say
 from syncd_client.ranks import Ranks, Rounds, group_from, ranks
 from syncd_client.record import ArtifactRecord, StrPath
 from syncd_client.steps import Ask, Steps
@@ -116,9 +116,8 @@ class RunRecord:
     def _use_named(self, kind: type[_A], name: str, type_: str | None, timeout: float | None) -> Steps[_A]:
         project, artifact, ref = rules.parse_ref(name)
         with Progress(f"waiting for {artifact}:{ref}") as progress:
-            version: messages.VersionInfo = yield Ask(
-                messages.Use(artifact, ref, project or self._project, type_ or "", self._info, timeout), progress
-            )
+            request = messages.Use(artifact, ref, project or self._project, type_ or "", self._info, timeout)
+            version: messages.VersionInfo = yield Ask(request, Hearing(progress))
         return committed(kind, version)
 
     def _use_logged(self, artifact: _A, timeout: float | None) -> Steps[_A]:

@@ -23,10 +23,12 @@ def doctor(manner: Manner, config: str | None, assigned: tuple[str, ...]) -> int
     from syncd.commands.checks_disk import check_disk  # each brings its own rooms along: only this verb pays
     from syncd.commands.checks_node import check_node
     from syncd.commands.checks_reach import check_reach
+    from syncd.commands.checks_spool import check_spools
 
     loaded = read(as_flags(config, assigned), os.environ)
     found: list[Finding] = []
-    for checks in (check_node(loaded), check_disk(loaded.settings, os.getcwdb()), check_reach(loaded)):
+    settings, here = loaded.settings, os.getcwdb()
+    for checks in (check_node(loaded), check_disk(settings, here), check_spools(settings, here), check_reach(loaded)):
         for finding in checks:
             found.append(finding)
             if finding.verdict != "ok" or not manner.quiet:

@@ -37,7 +37,10 @@ class Target:
         self._root_fd = self._work_fd = -1
 
     def open(self, make: bool = True) -> None:
-        """Make the target and its work directory; with `make` false they must be there (FileNotFoundError)."""
+        """Make the target and its work directory.
+
+        With `make` false they must be there (FileNotFoundError, NotADirectoryError).
+        """
         try:
             if make:
                 self._disk.make_directory(self.root, 0o777)
@@ -46,7 +49,7 @@ class Target:
             self._work_fd = os.open(self._name, _DIRECTORY, dir_fd=self._root_fd)
         except OSError as error:
             self.close()
-            if isinstance(error, FileNotFoundError) and not make:
+            if isinstance(error, FileNotFoundError | NotADirectoryError) and not make:
                 raise
             if error.errno in (errno.ELOOP, errno.ENOTDIR):
                 raise _in_the_way(self._name, "a link or a file") from error

@@ -126,7 +126,7 @@ class Downloads:
 def discard(disk: Disk, root: bytes, job: str) -> None:
     """Remove what a download that was given up has left half done; placed files stay. Called inside a lane."""
     target = Target(disk, root, job)
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError, NotADirectoryError):  # where nothing could be made, nothing is to be removed
         target.open(make=False)
         try:
             target.clear()

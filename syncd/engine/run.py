@@ -189,6 +189,8 @@ class Engine:
                 await self._cancelled(row, state)
                 return
             row = await self._move(row, state, live)
+        if row.kind is Kind.DOWNLOAD and row.state is State.FAILED:
+            await self._discard(row)  # another try is another job, and would not find it
 
     async def _cancelled(self, row: JobRow, state: JobState) -> JobRow:
         """Journal that a job is cancelled and let go what it held here.
@@ -309,7 +311,10 @@ class Engine:
                 await self._clock.sleep(retry_delay(attempt, self._rng.random()))
 
     async def _discard(self, row: JobRow) -> None:
-        """Drop what a cancelled job holds on this node. What cannot be dropped now waits for the next start."""
+        """Drop what a job that was cancelled, or a download that failed, holds on this node.
+
+        What cannot be dropped now stays: an upload's until the next start, a download's for its owner to remove.
+        """
         try:
             if row.kind is Kind.UPLOAD:
                 await self._pins.release(row.draft or "")
@@ -317,7 +322,7 @@ class Engine:
             else:
                 await self._discard_download(row)
         except (SyncdError, OSError) as error:
-            log.warning("job %s was cancelled, but what it held stays for now: %s", row.job, error)
+            log.warning("job %s has ended, but what it held stays for now: %s", row.job, error)
 
     @staticmethod
     def _answer_cancel(live: Live, refusal: IllegalMove | None) -> None:

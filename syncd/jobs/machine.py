@@ -8,7 +8,7 @@ Four rules are built into the rows:
 * A version that is in the log is never called failed: in `committed` every fault is tried again, whatever it was.
 * A fault in `committing` is for good only when the log has been read and the entry is not in it; a flow that cannot
   tell says that it may pass (law L4).
-* A job that failed keeps its pins and waits for a person, who may let it go.
+* An upload that failed keeps its pins and waits for a person, who may let it go. A download that failed holds nothing.
 """
 
 from __future__ import annotations

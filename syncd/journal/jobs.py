@@ -128,6 +128,7 @@ class JobRow(msgspec.Struct, frozen=True):
 _COLUMNS = "job, kind, state, resume, repo, draft, project, name, spec, result, error, attempt, created, updated"
 _OPEN = "state IN ({})".format(", ".join(f"'{state}'" for state in State if state not in ENDED))
 """Said positively: ended jobs are many, and only so the index on `state` passes them by."""
+_FAILED = f"state = '{State.FAILED}'"
 _NAMED = 3
 """How many of the jobs are named to somebody whose word could mean each of them."""
 _ORDER = "ORDER BY created DESC, job DESC"
@@ -176,21 +177,29 @@ class JobRows:
         return found[0]
 
     async def failed_count(self) -> int:
-        """Return how many jobs failed and were not cancelled since."""
-        query = f"SELECT count(*) FROM jobs WHERE state = '{State.FAILED}'"
+        """Return how many uploads failed and were not cancelled since: their bytes are held until somebody acts.
+
+        A download that failed holds nothing, and who asked for it was told.
+        """
+        query = f"SELECT count(*) FROM jobs WHERE {_FAILED} AND kind = '{Kind.UPLOAD}'"
         return await self._ledger.read(lambda db: int(db.execute(query).fetchone()[0]))
 
     async def of_draft(self, draft: str) -> JobRow | None:
         """Return the job that a draft became, None while it is a draft."""
         return await self._ledger.read(lambda db: _one(db, "draft = ?", draft))
 
-    async def page(self, open_only: bool = False, after: str = "", limit: int = 200) -> list[JobRow]:
+    async def page(
+        self, open_only: bool = False, after: str = "", limit: int = 200, failed_only: bool = False
+    ) -> list[JobRow]:
         """Return up to `limit` jobs, newest first, that follow the job `after` in that order ("": from the newest).
+
+        `open_only` leaves out those that ended, `failed_only` all but those that failed.
 
         Raises:
             NotFound: there is no job `after`.
         """
-        return await self._ledger.read(lambda db: _page(db, open_only, after, limit))
+        where = f"{_OPEN if open_only else '1'} AND {_FAILED if failed_only else '1'}"
+        return await self._ledger.read(lambda db: _page(db, where, after, limit))
 
     async def open_jobs(self) -> list[JobRow]:
         """Return every job that has not ended, oldest first: what a restart picks up."""
@@ -274,8 +283,7 @@ def _move(db: sqlite3.Connection, values: tuple[object, ...], job: str) -> JobRo
     return row
 
 
-def _page(db: sqlite3.Connection, open_only: bool, after: str, limit: int) -> list[JobRow]:
-    where = _OPEN if open_only else "1"
+def _page(db: sqlite3.Connection, where: str, after: str, limit: int) -> list[JobRow]:
     if not after:
         return _many(db, f"{where} {_ORDER} LIMIT ?", limit)
     cursor = db.execute("SELECT created, job FROM jobs WHERE job = ?", (after,)).fetchone()

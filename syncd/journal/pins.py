@@ -238,24 +238,31 @@ def _touch_open(db: sqlite3.Connection, draft: str, now: float) -> None:
 def _meet(db: sqlite3.Connection, file: FileRow, pin: PinRow | None, overwrite: bool) -> tuple[str, int | None]:
     """Decide about one entry: ("new" | "keep" | "replace", the old pin)."""
     row = db.execute(
-        "SELECT f.type, f.target, f.pin, p.dev, p.ino, p.size, p.mtime_ns, p.lost, f.mode FROM files f "
+        "SELECT f.type, f.target, f.pin, p.source, p.dev, p.ino, p.size, p.mtime_ns, p.lost, f.mode FROM files f "
         "LEFT JOIN pins p ON p.pin = f.pin WHERE f.draft = ? AND f.name = ?",
         (file.draft, file.name),
     ).fetchone()
     if row is None:
         return "new", None
-    kind, target, old, *facts, lost, mode = row
+    kind, target, old, source, *facts, lost, mode = row
     if kind == file.type and (kind != "file" or mode == file.mode):
         same_source = pin is not None and facts == [pin.dev, pin.ino, pin.size, pin.mtime_ns] and not lost
         if kind == "dir" or (kind == "symlink" and target == file.target) or same_source:
             return "keep", None
     if not overwrite:
-        raise Conflict(
-            f"{printable(file.name)!r} is in the artifact already",
-            "it was added before from another file, or has changed since",
-            "choose another name, or allow overwriting",
-        )
+        raise _taken(file.name, source, pin.source if pin else None)
     return "replace", old
+
+
+def _taken(name: bytes, before: bytes | None, now: bytes | None) -> Conflict:
+    """Return the error for a name given twice; None for an entry that is no file."""
+    what = f"{printable(name)!r} is in the artifact already"
+    if before is not None and before == now:
+        return Conflict(what, f"{printable(now)} has changed since it was added", "log it again, as the next version")
+    first, second = ("a link or a directory" if path is None else printable(path) for path in (before, now))
+    return Conflict(
+        what, f"it was added from {first}, and now from {second}", "rename one, or store each as an artifact of its own"
+    )
 
 
 def _refuse_mixed(db: sqlite3.Connection, draft: str, files: Sequence[FileRow]) -> None:

@@ -20,7 +20,7 @@ from syncd.pin import filesystems, leases
 from syncd.pin.copying import Copier, changing, open_for_writing
 from syncd.pin.leases import Answer, Held, LeaseTable
 from syncd.pin.place import Pin, Place
-from syncd.pin.sources import open_source, require_regular, require_same, source_error
+from syncd.pin.sources import naming_link, open_source, require_regular, require_same, source_error
 from syncd.pin.spool import Spool
 from syncd.pin.walk import Found
 
@@ -106,6 +106,10 @@ class Batch:
         self.files.clear()
 
     def _pin(self, entry: Found) -> None:
+        with naming_link(entry.link):
+            self._pin_named(entry)
+
+    def _pin_named(self, entry: Found) -> None:
         fd = self._open(entry)  # 1
         keep = False
         try:
@@ -231,7 +235,8 @@ class Batch:
         waiting: list[bytes] = []
         offset = flushed = 0
         for entry in small:
-            facts, data = self._read_small(entry, leasable)
+            with naming_link(entry.link):
+                facts, data = self._read_small(entry, leasable)
             self._stand(entry, facts, Place("blob", path, offset))
             waiting.append(data)
             offset += len(data)

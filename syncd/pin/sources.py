@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from syncd.errors import Conflict, InvalidInput, LocalDisk, NotFound, SyncdError
 from syncd.model.names import printable
@@ -52,6 +54,18 @@ def require_same(facts: os.stat_result, path: bytes, dev: int, ino: int, size: i
             f"it had {size} bytes for the client and has {facts.st_size} now",
             "add it when its writer has finished",
         )
+
+
+@contextmanager
+def naming_link(link: bytes) -> Iterator[None]:
+    """Let every typed error within say that `link` led to the file, for that is the name its owner knows."""
+    try:
+        yield
+    except SyncdError as error:
+        if not link:
+            raise
+        why = "; ".join(filter(None, (f"the symlink {printable(link)} leads there", error.why)))
+        raise type(error)(error.what, why, error.hint) from error
 
 
 def source_error(error: OSError, path: bytes) -> SyncdError:

@@ -2,7 +2,9 @@
 
 A spool is made in the highest directory on the source's mount that we own or may write, because a hard link cannot
 leave its mount; the state directory's own spool takes the rest. `<id>` is this journal's: two daemons of one user share
-the outer directory and never each other's files, so a sweep removes only what is ours.
+the outer directory and never each other's files, so a sweep removes only what is ours. Beside it the symlink
+`<id>.owner` leads to the empty directory `spool-<id>` in the state directory, which goes when that goes: where the link
+leads nowhere, nobody will ever empty the spool, and `syncd doctor` says so. No daemon removes another's spool.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -19,6 +21,7 @@ from syncd.journal.pins import SpoolRow
 from syncd.pin import filesystems
 
 PREFIX = b".syncd-spool-"
+_OWNER = b".owner"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class Yard:
         self._id = spool_id
         self._nonce = nonce
         self.state_path = os.path.join(state_dir, b"spool", spool_id)
+        self._mark = os.path.join(state_dir, b"spool-" + spool_id)
         self.by_path: dict[bytes, Spool] = {}
         self.by_mount: dict[int, bytes] = {}  # mount id -> path of its spool (the state spool when it has none)
 
@@ -101,6 +105,7 @@ class Yard:
         with suppress(OSError):
             gone = self._disk.remove_directory(path) or not os.path.lexists(path)
             if gone:
+                self._disk.remove(path + _OWNER)
                 self._disk.remove_directory(os.path.dirname(path))
             return gone
         return False
@@ -113,6 +118,7 @@ class Yard:
             return None
         if not stat.S_ISDIR(facts.st_mode) or facts.st_ino != row.ino or (same_boot and facts.st_dev != row.dev):
             return None
+        self._say_whose(row.path)
         return self._spool(row.path, facts)
 
     def _find(self, mount: int, directory: bytes) -> Spool | None:
@@ -149,7 +155,21 @@ class Yard:
         for name in os.listdir(path):  # one look: what appears after it is of this life
             if not name.startswith(self._nonce):
                 self._disk.remove(os.path.join(path, name))
+        self._say_whose(path)
         return self._spool(path, facts)
+
+    def _say_whose(self, path: bytes) -> None:
+        """Leave the name of our state directory beside a spool; where links cannot be made it goes without."""
+        if path == self.state_path:
+            return
+        link = path + _OWNER
+        with suppress(OSError):
+            self._disk.make_directory(self._mark)  # before the link: that must not lead nowhere while we live
+            if os.path.lexists(link):
+                if os.readlink(link) == self._mark:
+                    return
+                self._disk.remove(link)
+            self._disk.symlink(self._mark, link)
 
     def sweep(self, path: bytes, keep: frozenset[bytes]) -> int:
         """Remove every file of a spool that is not in `keep` (whole paths); return how many."""
@@ -163,6 +183,19 @@ class Yard:
 
     def _spool(self, path: bytes, facts: os.stat_result) -> Spool:
         return Spool(path, facts.st_dev, facts.st_ino, filesystems.of_directory(path).local_disk)
+
+
+def orphans(directories: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """Yield this user's spools in the directories whose owner is gone, and where it was. Changes nothing."""
+    for directory in directories:
+        outer = os.path.join(directory, PREFIX + b"%d" % os.geteuid())
+        with suppress(OSError):
+            for name in sorted(os.listdir(outer)):
+                spool, owner = os.path.join(outer, name.removesuffix(_OWNER)), b""
+                if name.endswith(_OWNER) and os.path.isdir(spool):
+                    owner = os.readlink(os.path.join(outer, name))
+                if owner and not os.path.lexists(owner):
+                    yield spool, os.path.dirname(owner)
 
 
 def _below(path: bytes, top: bytes) -> bool:

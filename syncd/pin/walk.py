@@ -1,8 +1,9 @@
 """Looking before pinning: which entries a path has, on which mounts, and what cannot be kept.
 
-Inside an added directory a relative symlink that stays inside is kept as a link; every other is followed: its file's
-bytes are taken, its directory is walked (never into one we are in already). What has no bytes is skipped and told.
-Spools are skipped.
+Inside an added directory a symlink that stays inside is kept as a link, an absolute one as the relative one that means
+the same. One that leads out to a file is replaced by that file's bytes, and told; one that leads out to a directory is
+refused, for what is behind it (a home, a whole disk) was hardly meant. What has no bytes is skipped and told. Spools
+are skipped.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from syncd.errors import Conflict, InvalidInput
 from syncd.model.names import check_absolute, check_entry_path, printable
@@ -21,7 +22,7 @@ from syncd.pin.spool import PREFIX
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One entry seen: where it is, what it will be called. `mount` is meant for files."""
+    """One entry seen: where it is, what it will be called. `mount` is meant for files; `link`: what led there."""
 
     path: bytes
     name: bytes
@@ -31,6 +32,7 @@ class Found:
     target: bytes = b""
     mount: int = -1
     follow: bool = False
+    link: bytes = b""
 
 
 @dataclass(slots=True)
@@ -80,6 +82,7 @@ def look_at_directory(
 
     Raises:
         NotFound, InvalidInput, LocalDisk, Conflict: as `sources` says, naming the entry.
+        InvalidInput: a symlink leads to a directory outside.
     """
     check_absolute(path)
     if prefix:
@@ -93,31 +96,30 @@ def look_at_directory(
         root = os.path.realpath(path)
     except OSError as error:
         raise source_error(error, path) from error
-    walker = _Walker(prefix, skip)
-    walker.walk(root, facts)
+    walker = _Walker(root, prefix, skip)
+    walker.walk()
     walker.survey.found.sort(key=lambda found: found.name)
     return walker.survey
 
 
 @dataclass(frozen=True, slots=True)
 class _Folder:
-    """A directory to read: `name` below the root, `top` the name of the followed directory it is within."""
+    """A directory to read: `name` below the root."""
 
     path: bytes
     name: bytes
-    top: bytes
-    above: tuple[tuple[int, int], ...]
 
 
 class _Walker:
-    def __init__(self, prefix: bytes, skip: Callable[[bytes], bool]) -> None:
+    def __init__(self, root: bytes, prefix: bytes, skip: Callable[[bytes], bool]) -> None:
         self.survey = Survey()
+        self._root = root
         self._prefix = prefix + b"/" if prefix else b""
         self._skip = skip
         self._todo: list[_Folder] = []
 
-    def walk(self, root: bytes, facts: os.stat_result) -> None:
-        self._todo.append(_Folder(root, b"", b"", ((facts.st_dev, facts.st_ino),)))
+    def walk(self) -> None:
+        self._todo.append(_Folder(self._root, b""))
         while self._todo:
             folder = self._todo.pop()
             try:
@@ -137,12 +139,12 @@ class _Walker:
                     self.survey.note("skipped: a spool of syncd", item.path)
                     continue
                 empty = False
-                self._meet(folder, item, name, mount)
+                self._meet(item, name, mount)
         if empty and folder.name:
             mode = stat.S_IMODE(os.stat(folder.path).st_mode)
             self._add(Found(folder.path, folder.name, "dir", mode))
 
-    def _meet(self, folder: _Folder, item: os.DirEntry[bytes], name: bytes, mount: int) -> None:
+    def _meet(self, item: os.DirEntry[bytes], name: bytes, mount: int) -> None:
         try:
             facts = item.stat(follow_symlinks=False)
         except FileNotFoundError as error:
@@ -151,16 +153,16 @@ class _Walker:
         if kind == stat.S_IFREG:
             self._add(Found(item.path, name, "file", stat.S_IMODE(facts.st_mode), facts.st_size, mount=mount))
         elif kind == stat.S_IFDIR:
-            self._descend(folder, item.path, name, folder.top, facts)
+            self._todo.append(_Folder(item.path, name))
         elif kind == stat.S_IFLNK:
-            self._meet_link(folder, item.path, name, facts)
+            self._meet_link(item.path, name, facts)
         else:
             self.survey.note("skipped: neither file, directory nor link", item.path)
 
-    def _meet_link(self, folder: _Folder, path: bytes, name: bytes, facts: os.stat_result) -> None:
+    def _meet_link(self, path: bytes, name: bytes, facts: os.stat_result) -> None:
         target = os.readlink(path)
-        if _stays_inside(name, target, folder.top):
-            self._add(Found(path, name, "symlink", stat.S_IMODE(facts.st_mode), len(target), target))
+        if _stays_inside(name, target):
+            self._keep_link(path, name, facts, target)
             return
         try:
             real = os.path.realpath(path, strict=True)
@@ -168,26 +170,24 @@ class _Walker:
         except OSError:
             self.survey.note("skipped: a symlink out of the directory that leads nowhere", path)
             return
-        if stat.S_ISDIR(there.st_mode):
-            self.survey.note("a symlink out of the directory was followed: what it leads to is stored", path)
-            self._descend(folder, real, name, name, there)
+        if real == self._root or real.startswith(self._root.rstrip(b"/") + b"/"):
+            self.survey.note("a symlink within the directory: stored as the relative one that means the same", path)
+            self._keep_link(path, name, facts, os.path.relpath(real, os.path.dirname(path)))
+        elif stat.S_ISDIR(there.st_mode):
+            raise _leads_out(path, real)
         elif stat.S_ISREG(there.st_mode):
             self.survey.note("a symlink out of the directory was followed: what it leads to is stored", path)
             mount = self.survey.mount_of(os.path.dirname(real))
-            self._add(Found(real, name, "file", stat.S_IMODE(there.st_mode), there.st_size, mount=mount))
+            mode = stat.S_IMODE(there.st_mode)
+            self._add(Found(real, name, "file", mode, there.st_size, mount=mount, link=path))
         else:
             self.survey.note("skipped: neither file, directory nor link", path)
 
-    def _descend(self, folder: _Folder, path: bytes, name: bytes, top: bytes, facts: os.stat_result) -> None:
-        identity = (facts.st_dev, facts.st_ino)
-        if identity in folder.above:
-            self.survey.note("skipped: a symlink that leads back to a directory it is in", path)
-            return
-        self._todo.append(_Folder(path, name, top, (*folder.above, identity)))
+    def _keep_link(self, path: bytes, name: bytes, facts: os.stat_result, target: bytes) -> None:
+        self._add(Found(path, name, "symlink", stat.S_IMODE(facts.st_mode), len(target), target))
 
     def _add(self, found: Found) -> None:
-        name = check_entry_path(self._prefix + found.name)
-        self.survey.found.append(Found(found.path, name, found.type, found.mode, found.size, found.target, found.mount))
+        self.survey.found.append(replace(found, name=check_entry_path(self._prefix + found.name)))
 
 
 def _is_spool(item: os.DirEntry[bytes]) -> bool:
@@ -195,11 +195,11 @@ def _is_spool(item: os.DirEntry[bytes]) -> bool:
     return item.name.startswith(PREFIX) and item.name[len(PREFIX) :].isdigit() and item.is_dir(follow_symlinks=False)
 
 
-def _stays_inside(name: bytes, target: bytes, top: bytes) -> bool:
-    """Whether a link named `name` with this target never leaves `top` (both names below the root), by its letters."""
+def _stays_inside(name: bytes, target: bytes) -> bool:
+    """Whether a link named `name` (below the root) with this target never leaves the root, by its letters."""
     if target.startswith(b"/"):
         return False
-    depth = name.count(b"/") - (top.count(b"/") + 1 if top else 0)
+    depth = name.count(b"/")
     for part in target.split(b"/"):
         if part == b"..":
             depth -= 1
@@ -208,6 +208,14 @@ def _stays_inside(name: bytes, target: bytes, top: bytes) -> bool:
         if depth < 0:
             return False
     return True
+
+
+def _leads_out(link: bytes, real: bytes) -> InvalidInput:
+    return InvalidInput(
+        f"the symlink {printable(link)} leads to a directory outside of what is added: {printable(real)}",
+        "only links within the directory are kept as links, and links to files outside replaced by their bytes",
+        "add that directory itself, by name, or leave the link out",
+    )
 
 
 def vanished(path: bytes) -> Conflict:

@@ -143,7 +143,7 @@ class Replies:
         return to_wire(m.JobInfo, await self._service.jobs.show(r.job))
 
     async def _list_jobs(self, r: m.ListJobs, _: Tell) -> m.Message:
-        page, after = await self._service.jobs.page(r.open_only, r.after, r.limit)
+        page, after = await self._service.jobs.page(r.open_only, r.after, r.limit, r.failed_only)
         return m.JobPage([to_wire(m.JobInfo, view) for view in page], after)
 
     async def _wait(self, r: m.Wait, tell: Tell) -> m.Message:

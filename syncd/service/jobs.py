@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from syncd.clock import Clock
 from syncd.engine import Engine
 from syncd.errors import Aborted, SyncdError, TimedOut
 from syncd.events import Bus
@@ -12,7 +13,6 @@ from syncd.journal.jobs import DownloadSpec, Failure, JobRow, JobRows, UploadSpe
 from syncd.model.views import ErrorView, JobView
 from syncd.service.groups import GroupVerbs, is_contribution
 
-_STUCK_TRIES = 3
 _NEEDS_A_PERSON = frozenset({"remote_refused", "corrupt"})
 _PAGE_LIMIT = 500
 
@@ -25,22 +25,26 @@ class JobVerbs:
         engine: runs them.
         bus: tells when one changes.
         groups: knows when what ranks contributed to is complete.
+        clock: says how long a pause still is.
     """
 
-    def __init__(self, rows: JobRows, engine: Engine, bus: Bus, groups: GroupVerbs) -> None:
+    def __init__(self, rows: JobRows, engine: Engine, bus: Bus, groups: GroupVerbs, clock: Clock) -> None:
         self._groups = groups
         self._rows = rows
         self._engine = engine
         self._bus = bus
+        self._clock = clock
 
     async def show(self, job: str) -> JobView:
         """Return one job, named by its id or a beginning of it; NotFound, InvalidInput where several begin so."""
         return self.view(await self._rows.named(job))
 
-    async def page(self, open_only: bool, after: str, limit: int) -> tuple[list[JobView], str]:
+    async def page(
+        self, open_only: bool, after: str, limit: int, failed_only: bool = False
+    ) -> tuple[list[JobView], str]:
         """Return a page of jobs, newest first, behind the job `after`, and where the next page begins."""
         size = max(1, min(limit, _PAGE_LIMIT))
-        rows = await self._rows.page(open_only, after, size + 1)
+        rows = await self._rows.page(open_only, after, size + 1, failed_only)
         return [self.view(row) for row in rows[:size]], rows[size - 1].job if len(rows) > size else ""
 
     async def cancel(self, job: str) -> JobView:
@@ -56,30 +60,51 @@ class JobVerbs:
         return [row.job for row in await self._rows.open_jobs()]
 
     async def wait(self, jobs: list[str], timeout: float | None) -> list[JobView]:
-        """Return the jobs once all have ended or cannot go on without a person; a rank's when its version exists.
+        """Return the jobs once all have ended; one whose last try failed is waited for while it is tried again.
+
+        What only a person can mend (the remote refuses, or something in it is damaged) is told when it is met anew:
+        what an earlier try met may be mended by now. A rank's job has ended when its version exists.
 
         Raises:
             NotFound: one does not exist.
-            TimedOut: `timeout` seconds have passed; the jobs go on. Names the ranks that are missing.
+            TimedOut: `timeout` seconds have passed; the jobs go on. It says what holds up the first that is not done,
+                or which ranks are missing.
         """
         try:
             async with asyncio.timeout(timeout):
-                return [await self._until_settled(job) for job in jobs]
+                return [await self._until_ended(job) for job in jobs]
         except TimeoutError as error:
-            missing = [await self._groups.who_is_missing(row) for row in await self._contributions(jobs)]
-            why = "; ".join(dict.fromkeys(filter(None, missing))) or "the work goes on in the daemon"
-            raise TimedOut(f"not done after {timeout:g} seconds", why, "syncctl wait") from error
+            raise await self._too_late(jobs, timeout or 0.0) from error
 
     async def _contributions(self, jobs: list[str]) -> list[JobRow]:
         return [row for row in [await self._rows.get(job) for job in jobs] if is_contribution(row)]
 
-    async def _until_settled(self, job: str) -> JobView:
+    async def waiting(self, jobs: list[str]) -> list[JobView]:
+        """Return those of the jobs that wait for their next try now."""
+        open_rows = {row.job: row for row in await self._rows.open_jobs()}
+        rows = (open_rows[job] for job in jobs if job in open_rows)
+        return [self.view(row) for row in rows if row.state is State.WAITING]
+
+    async def _too_late(self, jobs: list[str], timeout: float) -> TimedOut:
+        rows = [row for row in await self._rows.open_jobs() if row.job in jobs]
+        held_up = next((row for row in rows if row.state is State.WAITING and row.error), None)
+        missing = [await self._groups.who_is_missing(row) for row in await self._contributions(jobs)]
+        why = "; ".join(dict.fromkeys(filter(None, missing))) or "the work goes on in the daemon"
+        if held_up is not None and held_up.error is not None:
+            pause = max(0, round(self._engine.next_try(held_up.job) - self._clock.now()))
+            reason = ": ".join(filter(None, (held_up.error.what, held_up.error.why)))
+            why = f"{reason}; job {held_up.job} goes on trying, next in {pause} s; nothing is lost"
+        return TimedOut(f"not done after {timeout:g} seconds", why, "`syncctl wait` waits on; see `syncctl jobs`")
+
+    async def _until_ended(self, job: str) -> JobView:
         with self._bus.listen() as changes:
+            before = await self._rows.get(job)
             while True:
                 row = await self._rows.get(job)
                 if is_contribution(row):
                     row = await self._groups.outcome(row)
-                if row.state.ended or is_stuck(row):
+                anew = (row.attempt, row.updated) != (before.attempt, before.updated)
+                if row.state.ended or (anew and needs_a_person(row)):
                     return self.view(row)
                 while (await changes.next()).job != job:
                     pass
@@ -119,11 +144,9 @@ class JobVerbs:
         )
 
 
-def is_stuck(row: JobRow) -> bool:
-    """Whether whoever waits should be told now: it is tried again and again, and somebody should look."""
-    if row.state is not State.WAITING or row.error is None:
-        return False
-    return row.attempt >= _STUCK_TRIES or row.error.code in _NEEDS_A_PERSON
+def needs_a_person(row: JobRow) -> bool:
+    """Whether a job waits for what will hardly mend itself."""
+    return row.state is State.WAITING and row.error is not None and row.error.code in _NEEDS_A_PERSON
 
 
 def _aborted(row: JobRow) -> Failure | None:

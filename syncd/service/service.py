@@ -12,6 +12,7 @@ from syncd.clock import Chance, Clock, random_hex
 from syncd.engine import Engine
 from syncd.errors import Conflict, NotFound, SyncdError, root_cause
 from syncd.events import Bus, Listener
+from syncd.jobs.states import State
 from syncd.journal.core import Ledger
 from syncd.journal.jobs import JobRow, JobRows, RunFacts, UploadSpec
 from syncd.journal.runs import note_input
@@ -25,7 +26,7 @@ from syncd.service.collection import CollectionVerbs
 from syncd.service.drafts import DraftVerbs
 from syncd.service.groups import GroupVerbs
 from syncd.service.history import HistoryVerbs
-from syncd.service.jobs import JobVerbs, failure_error, is_stuck
+from syncd.service.jobs import JobVerbs, failure_error, needs_a_person
 from syncd.service.pruning import Pruner
 from syncd.watch.watcher import Watcher
 
@@ -83,7 +84,7 @@ class Service:
         self.groups = GroupVerbs(
             parts.remote.repository, rows, parts.bus, parts.clock, parts.rng, parts.identity.node, self._transaction
         )
-        self.jobs = JobVerbs(rows, parts.engine, parts.bus, self.groups)
+        self.jobs = JobVerbs(rows, parts.engine, parts.bus, self.groups, parts.clock)
         self.drafts = DraftVerbs(
             parts.ledger, parts.engine, parts.pins, parts.bus, parts.clock, parts.remote.url, self._transaction,
             parts.draft_ttl,
@@ -219,12 +220,14 @@ class Service:
     async def telling(
         self, jobs: list[str] | None, tell: Callable[[JobView], Awaitable[None]], work: Awaitable[T]
     ) -> T:
-        """Do `work` and tell meanwhile how the jobs named (None: all) change.
+        """Do `work` and tell meanwhile how the jobs named (None: all) change; first, which of those named are held up.
 
         A listener that is slow misses steps, not the end. A listener that fails (its client went) ends the work.
         """
 
         async def pump(changes: Listener) -> None:
+            for view in await self.jobs.waiting(jobs or []):
+                await tell(view)
             async for change in changes:
                 if jobs is None or change.job in jobs:
                     await tell(await self.jobs.show(change.job))
@@ -245,7 +248,7 @@ class Service:
             return
         await self.jobs.wait([row.job for row in waited], timeout)
         last = await self._rows.get(waited[-1].job)
-        if last.error is not None and (last.state.value == "failed" or is_stuck(last)):
+        if last.error is not None and (last.state is State.FAILED or needs_a_person(last)):
             raise failure_error(last.error)
 
     async def _exists(self, key: names.ArtifactKey, ref: str) -> bool:

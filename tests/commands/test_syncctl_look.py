@@ -276,7 +276,7 @@ def test_failed_jobs_are_counted_in_status(
 ) -> None:
     daemon.on(Status, replace(STATUS, failed=2))
     assert run("status") == 0
-    assert "failed:  2: `syncctl jobs` says why, `syncctl cancel JOB` ends it" in capsys.readouterr().out
+    assert "failed:  2 uploads: `syncctl jobs --failed` says why, `syncctl cancel JOB`" in capsys.readouterr().out
 
 
 QUESTIONS: list[tuple[list[str], type[Request], Message]] = [

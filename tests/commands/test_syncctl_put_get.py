@@ -163,7 +163,7 @@ def test_put_says_once_why_it_tries_again(
 
     daemon.on(Wait, slow)
     assert run("put", f"{tree}/a.bin", "--name", "data") == 0
-    assert capsys.readouterr().err == "note: no answer from the remote; trying again\n"
+    assert capsys.readouterr().err == "note: no answer from the remote; the job goes on trying\n"
 
 
 def test_put_refused_while_pinning_drops_the_draft(
@@ -180,6 +180,7 @@ def test_put_refused_while_pinning_drops_the_draft(
     [
         (["missing"], 4, "no such file or directory: missing"),
         (["a.bin", "sub/../a.bin"], 6, "two files would be stored as a.bin"),
+        (["sub", "sub/../sub"], 6, "sub and sub/../sub"),
         (["pipe"], 2, "neither a file nor a directory: pipe"),
         (["bad\udcffname"], 4, r"no such file or directory: bad\xffname"),
     ],

@@ -71,6 +71,16 @@ def test_what_is_put_is_found_got_and_verified(run: Run, tree: Path, tmp_path: P
     assert (version["metadata"], version["aliases"]) == ({"loss": 0.5}, ["latest", "best"])
 
 
+def test_a_get_to_a_bad_place_fails_is_listed_and_asks_for_nobody(run: Run, tree: Path) -> None:
+    assert run("put", "tree", "--name", "misplaced", "-q")[0] == 0
+    code, _, err = run("get", "misplaced", "--root", "tree/a.bin")
+    assert (code, "a.bin" in err) == (1, True)
+    jobs = json.loads(run("jobs", "--failed", "--json")[1])["jobs"]
+    assert [job["state"] for job in jobs if job["name"] == "misplaced"] == ["failed"]
+    assert json.loads(run("status", "--json")[1])["failed"] == 0
+    assert run("cancel", jobs[0]["job"])[0] == 0
+
+
 def test_a_changed_directory_is_not_verified(run: Run, tree: Path) -> None:
     assert run("put", "tree", "--name", "bent", "-q")[0] == 0
     assert run("get", "bent", "--root", "here", "-q")[0] == 0

@@ -12,7 +12,7 @@ from syncd.format import chunker
 
 CHECKS = {
     "python", "chunker", "loop", "open-files", "lease-break-time", "inotify", "inotify-instances", "hardlinks", "clock",
-    "settings", "state", "pin", "daemon", "remote",
+    "settings", "state", "pin", "spool", "daemon", "remote",
 }  # fmt: skip
 
 
@@ -102,3 +102,21 @@ def test_quiet_shows_only_what_is_not_well(capsys: pytest.CaptureFixture[str]) -
     shown = capsys.readouterr().out
     assert "daemon" in shown
     assert "python" not in shown.split("daemon")[0].splitlines()[0]
+
+
+def test_a_spool_whose_state_directory_was_deleted_is_named_with_what_to_delete(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = home / f".syncd-spool-{os.geteuid()}" / "0123456789abcdef"
+    spool.mkdir(parents=True)
+    (spool / "pin").write_bytes(b"x" * (2 << 20))
+    spool.with_suffix(".owner").symlink_to(home / "state/spool-0123456789abcdef")
+    (home / "work").mkdir()
+    monkeypatch.chdir(home / "work")
+    code, found = doctor(capsys)
+    assert (code, found["spool"]["verdict"]) == (0, "warn")
+    assert f"{spool} holds 1 files, 2 MiB, of a state directory that is no more: {home}/state" in found["spool"]["text"]
+    assert found["spool"]["hint"].endswith(f"rm -r {spool} {spool}.owner")
+    (home / "state/spool-0123456789abcdef").mkdir(parents=True)
+    assert doctor(capsys)[1]["spool"]["verdict"] == "ok"
+    assert (spool / "pin").exists()

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from syncd.disk import Disk
+from syncd.download.run import discard
 from syncd.errors import Conflict, Corrupt, Refused, SyncdError
 from syncd.format import codec, seal
 from syncd.format.digest import hash_bytes
@@ -97,6 +99,13 @@ async def test_a_link_for_a_work_directory_is_refused(one: Node, tmp_path: Path)
     with pytest.raises(Conflict, match="in the way"):
         await one.download(root)
     assert list(elsewhere.iterdir()) == []
+
+
+async def test_nothing_is_to_be_let_go_where_nothing_could_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    for root in (tmp_path / "file", tmp_path / "file" / "below", tmp_path / "nowhere"):
+        discard(Disk(), bytes(root), "j1")
+    assert (tmp_path / "file").read_bytes() == b"x"
 
 
 async def test_what_is_in_the_way_is_named_and_not_deleted(one: Node, tmp_path: Path) -> None:

@@ -141,6 +141,7 @@ async def test_a_download_fails_at_once_or_after_a_few_tries(tmp_path: Path) -> 
     async with world(tmp_path) as w:
         w.script.fail("fetch bad", Corrupt("packs/ab/cd"))
         assert (await w.ended(await w.submit("bad", kind=Kind.DOWNLOAD))).state is State.FAILED
+        await until(lambda: "discard bad" in w.script.steps)
         w.script.fail("fetch away", *(RemoteUnavailable("away") for _ in range(9)))
         await w.submit("away", kind=Kind.DOWNLOAD)
         for _ in range(4):
@@ -148,6 +149,8 @@ async def test_a_download_fails_at_once_or_after_a_few_tries(tmp_path: Path) -> 
             w.clock.skip()
         assert (await w.ended("away")).state is State.FAILED
         assert w.script.steps.count("fetch away") == 5
+        await until(lambda: "discard away" in w.script.steps)
+        assert await w.rows.failed_count() == 0, "it holds nothing, and who waited was told"
         assert (await w.ended(await w.submit("good", kind=Kind.DOWNLOAD))).state is State.DONE
 
 

@@ -110,7 +110,7 @@ def come_back(daemon: Daemon) -> None:
 
 
 def ended(daemon: Daemon, job: str, seconds: float = 60.0) -> m.JobInfo:
-    """Return a job when it has ended (Wait also answers for jobs that are stuck)."""
+    """Return a job when it has ended (Wait also answers for jobs that wait for a person)."""
 
     def look() -> m.JobInfo | None:
         info = daemon.call(m.ShowJob(job))

@@ -140,7 +140,7 @@ async def test_a_rescue_that_fails_lets_the_writer_go_and_is_loud(tmp_path: Path
         [row] = await room.pins.entries("d")
         assert row.pin is not None
         # The refuge goes away under the daemon: the copy cannot be made.
-        for folder in tmp_path.glob(".syncd-spool-*/*"):
+        for folder in tmp_path.glob(".syncd-spool-*/*[0-9a-f]"):
             os.rename(folder, tmp_path / "elsewhere")
         await other_process(INTERFERENCES["rewrite"], source)
         await until(lambda: bool(room.lost))

@@ -9,6 +9,7 @@ import pytest
 
 from syncd.errors import SourceLost
 from syncd.pin import PinParams
+from syncd.pin.spool import orphans
 from tests.kit.pinning import open_elsewhere, other_process, pin_room, spool_files
 from tests.pin.test_interference import INTERFERENCES, OLD
 
@@ -91,7 +92,7 @@ async def test_a_spool_that_went_away_loses_its_pins_loudly(tmp_path: Path) -> N
 
 async def test_a_spool_that_is_another_directory_now_loses_its_pins(tmp_path: Path) -> None:
     await life_one(tmp_path)
-    [spool] = tmp_path.glob(".syncd-spool-*/*")
+    [spool] = tmp_path.glob(".syncd-spool-*/*[0-9a-f]")
     spool.rename(tmp_path / "moved")
     shutil.copytree(tmp_path / "moved", spool)
     async with pin_room(tmp_path / "state") as room:
@@ -100,7 +101,7 @@ async def test_a_spool_that_is_another_directory_now_loses_its_pins(tmp_path: Pa
 
 async def test_files_that_no_row_knows_are_swept_and_neighbours_are_not(tmp_path: Path) -> None:
     await life_one(tmp_path)
-    [spool] = tmp_path.glob(".syncd-spool-*/*")
+    [spool] = tmp_path.glob(".syncd-spool-*/*[0-9a-f]")
     (spool / "orphan").write_bytes(b"left by a crash")
     neighbour = spool.parent / "of-another-daemon"
     neighbour.mkdir()
@@ -153,3 +154,28 @@ async def test_what_was_copied_into_the_state_directory_is_there_after_a_restart
         async with pin_room(tmp_path / "state", params=params) as room:
             assert not room.lost
             assert await room.bytes_of("d") == OLD[:100]
+
+
+async def test_a_spool_says_whose_it_is_and_is_an_orphan_only_without_its_state(tmp_path: Path) -> None:
+    def found() -> list[tuple[bytes, bytes]]:
+        return list(orphans([bytes(tmp_path)]))
+
+    (tmp_path / "file").write_bytes(b"x" * 100_000)
+    for name in ("gone", "here"):
+        async with pin_room(tmp_path / name) as room:
+            await room.add("d", tmp_path / "file")
+    assert found() == []
+    shutil.rmtree(tmp_path / "gone")
+    ((spool, owner),) = found()
+    assert (os.listdir(spool) != [], owner) == (True, bytes(tmp_path / "gone"))
+    async with pin_room(tmp_path / "gone") as room:
+        assert found() == [(spool, owner)], "a new state at that place does not own it"
+        await room.add("e", tmp_path / "file")
+        await room.pins.drop("e")
+        assert os.listdir(spool) != [], "no daemon deletes another's"
+        assert found() == [(spool, owner)]
+    async with pin_room(tmp_path / "here") as room:
+        assert await room.bytes_of("d") == b"x" * 100_000
+        await room.pins.drop("d")
+    assert found() == [(spool, owner)]
+    assert not [name for name in os.listdir(os.path.dirname(spool)) if not name.startswith(os.path.basename(spool))]

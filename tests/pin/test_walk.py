@@ -51,23 +51,82 @@ async def test_names_of_any_bytes_modes_links_and_empty_directories_are_kept(tmp
 async def test_links_out_of_the_directory_are_followed_and_told(tmp_path: Path) -> None:
     folder, outside = tmp_path / "data", tmp_path / "outside"
     folder.mkdir()
-    (outside / "deep").mkdir(parents=True)
-    (outside / "deep" / "file").write_bytes(b"outside")
-    (outside / "deep" / "inner").symlink_to("file")
-    (outside / "deep" / "back").symlink_to(outside)
-    (folder / "file").symlink_to(outside / "deep" / "file")
-    (folder / "tree").symlink_to("../outside")
-    (folder / "self").symlink_to(folder)
+    outside.mkdir()
+    (outside / "file").write_bytes(b"outside")
+    (folder / "file").symlink_to(outside / "file")
     (folder / "lost").symlink_to("/nowhere/at/all")
     found, gaps = await listing(tmp_path, folder)
-    assert found[b"file"][0] == "file"
-    assert found[b"tree/deep/file"][0] == "file"
-    assert found[b"tree/deep/inner"] == ("symlink", b"file")
-    assert not any(name.startswith((b"self", b"tree/deep/back", b"lost")) for name in found)
+    assert found == {b"file": ("file", b"")}
     told = "\n".join(gaps)
     assert "followed" in told
-    assert "leads back" in told
     assert "leads nowhere" in told
+
+
+async def test_links_that_go_round_and_come_back_inside_are_kept_as_relative_ones(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    (folder / "step-5" / "deep").mkdir(parents=True)
+    (folder / "step-5" / "file").write_bytes(b"x")
+    (folder / "latest").symlink_to(folder / "step-5")
+    (folder / "step-5" / "deep" / "self").symlink_to(folder)
+    (folder / "step-5" / "deep" / "round").symlink_to("../../../data/step-5/file")
+    found, gaps = await listing(tmp_path, folder)
+    assert found == {
+        b"latest": ("symlink", b"step-5"),
+        b"step-5/file": ("file", b""),
+        b"step-5/deep/self": ("symlink", b"../.."),
+        b"step-5/deep/round": ("symlink", b"../file"),
+    }
+    assert any("stored as the relative one" in gap for gap in gaps)
+
+
+async def test_a_link_to_a_directory_outside_is_refused_by_name_before_anything_is_pinned(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (tmp_path / "stranger").write_bytes(b"private")
+    (folder / "mine").write_bytes(b"x" * 100_000)
+    (folder / "up").symlink_to("..")
+    async with pin_room(tmp_path / "state") as room:
+        with pytest.raises(InvalidInput) as refused:
+            await room.pins.add_dir("d", os.fsencode(folder))
+        assert str(folder / "up") in refused.value.what
+        assert refused.value.what.endswith(str(tmp_path))
+        assert "add that directory itself" in refused.value.hint
+        assert spool_files(tmp_path) == []
+        assert await room.pins.totals("d") == (0, 0, 0)
+
+
+@pytest.mark.parametrize("size", [10, 200_000])
+async def test_what_is_wrong_with_a_file_behind_a_link_names_the_link(tmp_path: Path, size: int) -> None:
+    folder, outside = tmp_path / "data", tmp_path / "outside"
+    folder.mkdir()
+    outside.write_bytes(b"x" * size)
+    (folder / "link").symlink_to(outside)
+    writer = os.open(outside, os.O_WRONLY)
+    try:
+        async with pin_room(tmp_path / "state") as room:
+            with pytest.raises(Conflict) as refused:
+                await room.pins.add_dir("d", os.fsencode(folder), closed_only=True)
+    finally:
+        os.close(writer)
+    assert str(outside) in refused.value.what
+    assert f"the symlink {folder / 'link'} leads there" in refused.value.why
+
+
+async def test_a_name_given_twice_is_refused_with_both_its_sources(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model").write_bytes(name.encode())
+    async with pin_room(tmp_path / "state") as room:
+        await room.pins.add_dir("d", os.fsencode(tmp_path / "one"))
+        with pytest.raises(Conflict, match="'model' is in the artifact already") as refused:
+            await room.pins.add_dir("d", os.fsencode(tmp_path / "two"))
+        for name in ("one", "two"):
+            assert str(tmp_path / name / "model") in refused.value.why
+        assert "overwrit" not in str(refused.value)
+        (tmp_path / "one" / "model").write_bytes(b"changed")
+        with pytest.raises(Conflict) as refused:
+            await room.pins.add_dir("d", os.fsencode(tmp_path / "one"))
+        assert "has changed since it was added" in refused.value.why
 
 
 async def test_sockets_and_pipes_are_skipped_and_told_and_spools_are_skipped(tmp_path: Path) -> None:

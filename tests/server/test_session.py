@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from syncd.errors import RemoteRefused
 from syncd.model import views
 from syncd.server import session
 from syncd.server.replies import Replies, to_wire
@@ -172,7 +173,7 @@ async def test_waiting_for_an_unknown_job_is_not_found(room: Room) -> None:
     assert await (await room.connect()).refused(m.Wait(["nothing"])) == "not_found"
 
 
-async def test_who_waits_for_a_job_that_needs_a_person_is_told(tmp_path: Path) -> None:
+async def test_who_waits_hears_why_it_takes_long_and_is_answered_when_the_remote_is_back(tmp_path: Path) -> None:
     store = FlakyStore(MemoryStore())
     clock = ManualClock()
     async with service_room(tmp_path / "home", store, clock) as room:
@@ -182,13 +183,60 @@ async def test_who_waits_for_a_job_that_needs_a_person_is_told(tmp_path: Path) -
         store.plan = on("put", "", refuse())
         job = await logged(client, tmp_path / "f")
         number = client.send(m.Wait([job.job]))
-        for _ in range(3):
+        for _ in range(5):
             await clock.sleeping()
             clock.skip()
+        await clock.sleeping()
+        late = await client.ask(m.Wait([job.job], 0.01))
+        assert late[0] == "error" and late[1]["code"] == "timeout"
+        assert "injected" in late[1]["why"] and "next in" in late[1]["why"]
+        (held_up,) = [body for request, _, body in client.events if request == number + 1]
+        assert (held_up["state"], held_up["error"]["code"]) == ("waiting", "remote_unavailable"), "told at once"
+        store.plan = lambda call: None
+        clock.skip()
         kind, body = await client.answer(number)
-        assert kind == "ok"
-        (stuck,) = body["jobs"]
-        assert (stuck["state"], stuck["attempt"], stuck["error"]["code"]) == ("waiting", 3, "remote_unavailable")
+        assert (kind, [job["state"] for job in body["jobs"]]) == ("ok", ["done"])
+
+
+async def test_what_only_a_person_can_mend_is_told_when_it_is_met_anew(tmp_path: Path) -> None:
+    store = FlakyStore(MemoryStore())
+    clock = ManualClock()
+    async with service_room(tmp_path / "home", store, clock) as room:
+        (tmp_path / "f").write_bytes(b"bytes")
+        client = await room.connect()
+        store.plan = on("put", "", refuse(RemoteRefused("the remote refuses")))
+        job = await logged(client, tmp_path / "f")
+        number = client.send(m.Wait([job.job]))
+        await clock.sleeping()
+        clock.skip()  # the first try may have failed before the wait began
+        kind, body = await client.answer(number)
+        assert (kind, body["jobs"][0]["state"], body["jobs"][0]["error"]["code"]) == ("ok", "waiting", "remote_refused")
+        await clock.sleeping()
+        store.plan = lambda call: None
+        number = client.send(m.Wait([job.job]))
+        await client.call(m.Status())
+        clock.skip()
+        kind, body = await client.answer(number)
+        assert (kind, body["jobs"][0]["state"]) == ("ok", "done"), "the mended remote was given its try"
+
+
+async def test_who_uses_what_is_on_its_way_waits_through_an_outage(tmp_path: Path) -> None:
+    store = FlakyStore(MemoryStore())
+    clock = ManualClock()
+    async with service_room(tmp_path / "home", store, clock) as room:
+        (tmp_path / "f").write_bytes(b"bytes")
+        client = await room.connect()
+        store.plan = on("put", "", refuse())
+        job = await logged(client, tmp_path / "f")
+        number = client.send(m.Use(job.name))
+        for _ in range(5):
+            await clock.sleeping()
+            clock.skip()
+        await clock.sleeping()
+        store.plan = lambda call: None
+        clock.skip()
+        kind, body = await client.answer(number)
+        assert (kind, body["version"]) == ("ok", 0)
 
 
 async def test_progress_is_told_while_one_waits(room: Room, tmp_path: Path) -> None:

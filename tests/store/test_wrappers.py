@@ -55,6 +55,8 @@ class TestLimit(StoreContract):
         return Limit(MemoryStore(), SystemClock(), concurrent=1, bytes_per_second=1e12)
 
 
+BULK = 100_000
+"""The size of something that is not small."""
 PARAMS = RetryParams(tries=4, first_s=1.0, longest_s=3.0)
 
 
@@ -177,35 +179,77 @@ async def test_no_more_requests_at_once_than_allowed():
 
 async def test_bytes_go_no_faster_than_allowed_on_average():
     clock = ManualClock()
-    store = Limit(MemoryStore(), clock, concurrent=4, bytes_per_second=1000)
+    store = Limit(MemoryStore(), clock, concurrent=4, bytes_per_second=2 * BULK)
     await clock.run_until(asyncio.ensure_future(_put_and_get(store)))
-    assert clock.monotonic() == pytest.approx(4.5)  # 5 x 500 put + 5 x 500 got; the last one is not waited for
+    assert clock.monotonic() == pytest.approx(4.5)  # 5 x 1/2 s put + 5 x 1/2 s got; the last one is not waited for
 
 
 async def _put_and_get(store: Store) -> None:
     for n in range(5):
-        await store.put(f"k/{n}", [bytes(500)])
+        await store.put(f"packs/{n}", [bytes(BULK)])
     for n in range(5):
-        await store.get(f"k/{n}")
+        await store.get(f"packs/{n}")
 
 
 async def test_a_log_entry_does_not_wait_for_the_rate_but_is_paid_for():
     clock = ManualClock()
     store = Limit(MemoryStore(), clock, concurrent=4, bytes_per_second=1000)
-    await store.put("pack", [bytes(60_000)])
+    await store.put("pack", [bytes(BULK)])
     await store.create("log/0", bytes(1000))
     assert clock.monotonic() == 0
-    await clock.run_until(asyncio.ensure_future(store.put("pack2", [b"x"])))
-    assert clock.monotonic() == pytest.approx(61)
+    await clock.run_until(asyncio.ensure_future(store.put("pack2", [bytes(BULK)])))
+    assert clock.monotonic() == pytest.approx(101)
+
+
+async def test_what_is_small_goes_ahead_of_packs_that_are_queued_and_is_paid_for_by_the_next():
+    clock = ManualClock()
+    store = Limit(MemoryStore(), clock, concurrent=4, bytes_per_second=BULK)
+    await store.put("packs/0", [bytes(32 * BULK)])
+    queued = asyncio.ensure_future(store.put("packs/1", [bytes(BULK)]))
+    await clock.sleeping()
+    await store.put("manifests/m", [bytes(BULK // 2)])
+    assert await store.get("manifests/m", 0, 1 << 20) == bytes(BULK // 2)
+    assert await store.get("packs/0", 5, 16) == bytes(16)
+    assert [info.key async for info in store.list("manifests/")] == ["manifests/m"]
+    assert (clock.monotonic(), queued.done()) == (0, False)
+    await clock.run_until(queued)
+    await clock.run_until(asyncio.ensure_future(store.put("packs/2", [bytes(BULK)])))
+    assert clock.monotonic() == pytest.approx(34, abs=0.01)
+
+
+async def test_small_requests_alone_keep_the_rate():
+    clock = ManualClock()
+    store = Limit(MemoryStore(), clock, concurrent=4, bytes_per_second=1 << 20)
+
+    async def flood() -> None:
+        for n in range(1000):
+            await store.put(f"manifests/{n}", [bytes(32 << 10)])
+
+    await clock.run_until(asyncio.ensure_future(flood()))
+    assert clock.monotonic() == pytest.approx(1000 / 32 - 4, abs=0.1)  # 4 MiB are ahead
+
+
+async def test_what_is_small_finds_a_slot_while_packs_hold_theirs():
+    inner = MemoryStore()
+    await inner.put("manifests/m", [b"x"])
+    held = Held(inner)
+    store = Limit(held, ManualClock(), concurrent=4, bytes_per_second=None)
+    packs = [asyncio.ensure_future(store.put(f"packs/{n}", [bytes(BULK)])) for n in range(9)]
+    await held.arrived.wait()
+    async with asyncio.timeout(5):
+        assert (await store.stat("manifests/m")).size == 1
+        assert await store.get("manifests/m") == b"x"
+    held.let_go()
+    await asyncio.gather(*packs)
 
 
 async def test_a_turn_given_up_costs_nothing():
     clock = ManualClock()
     store = Limit(MemoryStore(), clock, concurrent=4, bytes_per_second=1000)
-    await store.put("a", [bytes(1000)])
+    await store.put("a", [bytes(BULK)])
     waiting = asyncio.ensure_future(store.put("b", [bytes(100_000)]))
     await clock.sleeping()
     waiting.cancel()
     await asyncio.wait([waiting])
-    await clock.run_until(asyncio.ensure_future(store.put("c", [b"x"])))
-    assert clock.monotonic() == pytest.approx(1)
+    await clock.run_until(asyncio.ensure_future(store.put("c", [bytes(BULK)])))
+    assert clock.monotonic() == pytest.approx(100)

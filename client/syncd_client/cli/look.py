@@ -187,7 +187,7 @@ def jobs(args: Namespace, console: Console) -> int:
 
 def _newest(args: Namespace, console: Console) -> list[JobInfo]:
     found: list[JobInfo] = []
-    for page in console.pages(ListJobs(args.open, limit=min(args.limit, 200))):
+    for page in console.pages(ListJobs(args.open, limit=min(args.limit, 200), failed_only=args.failed)):
         found += page.jobs
         if len(found) >= args.limit:
             break
@@ -203,7 +203,7 @@ def status(args: Namespace, console: Console) -> int:
         ("remote", f"{info.remote} ({info.remote_state})"),
         ("jobs", _counts(info.jobs) or "none open"),
         ("waiting", _until(info.next_try, time.time())),
-        ("failed", f"{info.failed}: `syncctl jobs` says why, `syncctl cancel JOB` ends it" if info.failed else ""),
+        ("failed", _failed(info.failed)),
         ("queue", size(info.queue_bytes)),
         ("pins", f"{_counts(info.pins) or 'none'}; spool {size(info.spool_bytes)}"),
         ("memory", f"{size(info.memory_bytes)} resident; transfers may hold {size(info.memory_budget)}"),
@@ -215,6 +215,13 @@ def status(args: Namespace, console: Console) -> int:
     console.answer(render.facts(pairs))
     console.give(info)
     return errors.OK
+
+
+def _failed(count: int) -> str:
+    if not count:
+        return ""
+    uploads = render.counted(count, "upload")
+    return f"{uploads}: `syncctl jobs --failed` says why, `syncctl cancel JOB` lets its files go"
 
 
 def _counts(counts: dict[str, int]) -> str:

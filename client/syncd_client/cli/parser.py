@@ -247,9 +247,19 @@ def _change(verbs: Any) -> None:
 def _jobs(verbs: Any) -> None:
     jobs = _verb(verbs, "jobs", "look:jobs", "list jobs, the newest first")
     jobs.add_argument("jobs", nargs="*", metavar="JOB", help=f"only these: {JOB}")
-    jobs.add_argument("--open", action="store_true", help="only those that have not ended")
+    which = jobs.add_mutually_exclusive_group()
+    which.add_argument("--open", action="store_true", help="only those that have not ended")
+    which.add_argument("--failed", action="store_true", help="only those that failed, and were not cancelled since")
     jobs.add_argument("-n", type=_count, default=50, metavar="N", dest="limit", help="at most so many (default: 50)")
-    wait = _verb(verbs, "wait", "wait:wait", "wait until jobs have ended", "No job named: all that are open now.")
+    wait = _verb(
+        verbs,
+        "wait",
+        "wait:wait",
+        "wait until jobs have ended",
+        "No job named: all that are open now. A job ends done, failed for good, or cancelled. While the remote\n"
+        "is away it is tried again and waited for; exit code 7 when --timeout has passed before, and the error says\n"
+        "what it waits for.",
+    )
     wait.add_argument("jobs", nargs="*", metavar="JOB", help=JOB)
     wait.add_argument("--timeout", type=_seconds, metavar="S", help="patience in seconds; the jobs go on after it")
     cancel = _verb(verbs, "cancel", "change:cancel", "stop a job and let its files go")

@@ -90,14 +90,22 @@ def plan(draft: str, paths: list[bytes]) -> list[AddFile | AddDir]:
 
     Raises:
         NotFound, LocalDisk, InvalidInput: a path is missing, unreadable or neither file nor directory.
-        Conflict: two files have one base name.
+        Conflict: two files have one base name, or a directory is given twice.
     """
     additions: list[AddFile | AddDir] = []
     names: dict[bytes, bytes] = {}
+    folders: dict[bytes, bytes] = {}
     for path in paths:
         seen = _look_at(path)
         real = os.path.realpath(path)
         if stat.S_ISDIR(seen.st_mode):
+            if real in folders:
+                raise errors.Conflict(
+                    f"the same directory is given twice: {render.printable(real)}",
+                    f"{render.printable(folders[real])} and {render.printable(path)}",
+                    "name it once",
+                )
+            folders[real] = path
             additions.append(AddDir(draft, real, dev=seen.st_dev, ino=seen.st_ino))
             continue
         if not stat.S_ISREG(seen.st_mode):

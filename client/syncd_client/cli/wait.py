@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from argparse import Namespace
 
 from syncd_client import errors
@@ -67,12 +68,14 @@ class Listener:
         if job.state == "waiting" and job.error is not None and (job.job, job.error.what) not in self._told:
             self._told.add((job.job, job.error.what))
             self._progress.close()
-            self._console.warn(f"note: {render.one_line(job.error.what)}; trying again")
+            pause = max(0, round(job.next_try - time.time()))
+            soon = f", next in {pause} s" if job.next_try else ""
+            self._console.warn(f"note: {render.one_line(job.error.what)}; the job goes on trying{soon}")
         self._progress(job)
 
 
 def failure_of(job: JobInfo) -> errors.Error | None:
-    """Return why a job ended badly or is stuck until somebody helps, None when it is done."""
+    """Return why a job ended badly or waits for a person, None when it is done."""
     if job.state in _GOOD:
         return None
     if job.state == "cancelled":

@@ -256,7 +256,12 @@ class AddFile(Request):
 
 @message
 class AddDir(Request):
-    """Pin everything below a directory; entries are named by their path below it, prefixed by `name`."""
+    """Pin everything below a directory; entries are named by their path below it, prefixed by `name`.
+
+    A symbolic link that stays inside is kept as a link (an absolute one as the relative one that means the same). One
+    to a file outside is replaced by that file's bytes, and told in the receipt; one to a directory outside is
+    `invalid`.
+    """
 
     op: ClassVar[str] = "add_dir"
     reply: ClassVar[type[Message]] = Receipt
@@ -325,18 +330,19 @@ class JobPage(Message):
 
 @message
 class ListJobs(Request):
-    """Jobs, newest first; `open_only` leaves out those that ended."""
+    """Jobs, newest first; `open_only` leaves out those that ended, `failed_only` all but those that failed."""
 
     op: ClassVar[str] = "list_jobs"
     reply: ClassVar[type[Message]] = JobPage
     open_only: bool = False
     after: str = ""
     limit: int = 200
+    failed_only: bool = False
 
 
 @message
 class Waited(Message):
-    """The jobs that were waited for, each in an end state."""
+    """The jobs that were waited for, each in an end state, or in `waiting` for a person (see Wait)."""
 
     jobs: list[JobInfo]
 
@@ -346,8 +352,12 @@ class Wait(Request):
     """Answered when the jobs named (none: all that are open now) have ended; events "job" carry JobInfo meanwhile.
 
     Jobs are named as in ShowJob.
-    `timeout` in seconds (None: for ever) ends it with a timeout error; the jobs go on. The job of a rank has ended
-    when the version exists: then it is "done" and has a version; if its group was aborted it is "failed".
+    A job in state `waiting` has not ended: it is tried again, and waited for. Of each that is held up when the wait
+    begins an event tells at once. Only a try that fails while one waits, with `remote_refused` or `corrupt`, which
+    a person must mend, is answered in that state. The job of a rank has ended when the version exists: then it is
+    "done" and has a version; if its group was aborted it is "failed".
+    `timeout` in seconds (None: for ever) ends it with a timeout error, whose `why` has the last error and the pause
+    before the next try; the jobs go on.
     """
 
     op: ClassVar[str] = "wait"
