@@ -76,7 +76,7 @@ async def open_pins(
     spool_id = await journal.spool_id(ledger, os.urandom(8).hex())
     names = _Names(os.urandom(6).hex().encode())
     rate = RescueRate(params, disk, clock)
-    table = LeaseTable(rate.break_time)
+    table = LeaseTable(rate.break_time, clock)
     yard = Yard(disk, state_dir, params.spool_tops, spool_id.encode(), names.nonce)
     holdings = Holdings(disk, ledger, lanes, Budget(params), yard, table, boot)
     syncer = Syncer(holdings, clock, params.sync_delay)
@@ -141,7 +141,7 @@ class Pins:
         """Finish what was begun, save what writers wait for, give every lease back. The journal keeps the pins."""
         await self._syncer.close()
         await self._lanes.rescue.run(self._watcher.close)
-        self._rescuer.broken(self._holdings.table.newly_broken(self._clock.monotonic()))
+        self._rescuer.broken(self._holdings.table.newly_broken())
         await self._errands.settle()
         await self._syncer.close()
         for pin in self._holdings.pins:
@@ -256,7 +256,7 @@ class Pins:
         pin = self._holdings.pins.get(pin_id)
         if pin is None:
             raise NotFound(f"no pin {pin_id}", "its draft was dropped or released")
-        return PinReader(self._disk, self._holdings.table, self._clock, pin)
+        return PinReader(self._disk, self._holdings.table, pin)
 
     def advance(self, pin_id: int, offset: int) -> None:
         """Say that the bytes before `offset` are stored in the remote: a rescue will not copy them. Any thread."""

@@ -128,6 +128,7 @@ class Recovery:
         except OSError:
             return MISSING
         answer = Answer.REFUSED
+        seen = self._holdings.table.now()
         if len(findings.held) < self._slots:
             answer = leases.take(fd)
         if not _unchanged(fd, pin):
@@ -136,7 +137,9 @@ class Recovery:
             return CHANGED
         spool = self._holdings.yard.spool_of(pin.place.path)
         if answer is Answer.GRANTED and spool is not None:
-            held = Held(fd, pin, self._holdings.yard.refuge(spool), told=True)
+            held = Held(
+                fd, pin, self._holdings.yard.refuge(spool), seen, os.fstat(fd).st_ctime_ns, told=True
+            )  # fmt: skip
             findings.held[pin.pin] = held
             self._holdings.table.add(held)
             return ""

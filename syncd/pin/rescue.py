@@ -25,7 +25,6 @@ from syncd.errors import SyncdError
 from syncd.journal import pins as journal
 from syncd.meter import Meter
 from syncd.model.names import printable
-from syncd.pin import filesystems
 from syncd.pin.errands import Errands
 from syncd.pin.holdings import Holdings
 from syncd.pin.leases import Held
@@ -138,7 +137,7 @@ class Rescuer:
         failure = ""
         try:
             copied = disk.copy(held.fd, target, pin.size, start)
-            if copied != pin.size - start or not proven(self._holdings, held, self._clock):
+            if copied != pin.size - start or not proven(self._holdings, held):
                 failure = "it was overwritten before it could be saved: the kernel let the writer in"
         except OSError as error:
             failure = f"it could not be saved from being overwritten: {error.strerror or error!r}"
@@ -190,16 +189,12 @@ class Rescuer:
             self._on_lost(draft, reason)
 
 
-def proven(holdings: Holdings, held: Held, clock: Clock) -> bool:
-    """Whether everything read from a leased file up to now were the pinned bytes.
-
-    The kernel holds a writer for the break time; sooner than that nobody was let in. Later, an unchanged size and mtime
-    prove it too, but not on tmpfs, where a memory map changes bytes without the mtime.
-    """
+def proven(holdings: Holdings, held: Held) -> bool:
+    """Whether everything read from a leased file up to now were the pinned bytes (see leases.py)."""
     facts = os.fstat(held.fd)
     if (facts.st_size, facts.st_mtime_ns) != (held.pin.size, held.pin.mtime_ns):
         return False
-    return holdings.table.in_force(held, clock.monotonic()) or filesystems.of_fd(held.fd).local_disk
+    return holdings.table.vouches(held, held.fd)
 
 
 def _groups(held: list[Held]) -> Iterator[list[Held]]:
