@@ -4,9 +4,9 @@ What has to be got right, each learnt by trying: F_SETSIG before *every* F_SETLE
 comes, whose default action kills); both signals blocked in every thread; a signal is only a wake-up, never counted,
 because the queue overflows; the truth is F_GETLEASE of every held lease.
 
-What may be believed. A lease seen intact was never broken, so all that was read before that look is right, for good. One
-seen broken was broken at some time after the last look that saw it intact, and the kernel lets nobody in for the break
-time after that: what was read by then is right too. When the break was *noticed* says nothing: a stopped process
+What may be believed. A lease seen intact was never broken, so all that was read before that look is right, for good.
+One seen broken was broken at some time after the last look that saw it intact, and the kernel lets nobody in for the
+break time after that: what was read by then is right too. When the break was *noticed* says nothing: a stopped process
 notices late. The kernel counts the break time in ticks, which stand still while the machine sleeps, as the monotonic
 clock does. Later only an untouched file vouches for itself: size, mtime and ctime are those of the pin. Not on tmpfs,
 where a memory map changes bytes without any of them.

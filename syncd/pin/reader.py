@@ -62,7 +62,7 @@ class PinReader:
                     continue
                 if error.errno in _PASSING:
                     raise disk_error(error, "cannot read what was logged", pin.source) from error
-                raise lost(pin, f"it cannot be read: {error.strerror}") from error
+                raise unreadable(pin, error) from error
             if pin.place is place:
                 if pin.lost or not vouched:
                     raise lost(pin, pin.lost or "it was changed while nothing guarded it")
@@ -99,6 +99,17 @@ class PinReader:
         # Never guarded, or not since the daemon was started: unchanged means the bytes are right.
         facts = os.fstat(self._fd)
         return (facts.st_ino, facts.st_size, facts.st_mtime_ns) == (pin.ino, pin.size, pin.mtime_ns)
+
+
+def unreadable(pin: Pin, error: OSError) -> SourceLost:
+    """Return the error for a pin the kernel does not let us read."""
+    if error.errno != errno.EACCES:
+        return lost(pin, f"it cannot be read: {error.strerror}")
+    return SourceLost(
+        f"the logged bytes of {printable(pin.source)} cannot be read",
+        "their owner took the right to read away, and the daemon was started again since",
+        "chmod u+r the file and log it again",
+    )
 
 
 def lost(pin: Pin, why: str) -> SourceLost:

@@ -29,6 +29,7 @@ from syncd.pin.errands import Errands
 from syncd.pin.holdings import Holdings
 from syncd.pin.leases import Held
 from syncd.pin.place import Pin, Place
+from syncd.pin.spares import Spares
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ class Rescuer:
         on_lost: Callable[[str, str], None],
         on_moved: Callable[[list[Pin]], None],
         name: Callable[[], bytes],
+        spares: Spares,
     ) -> None:
         self._holdings = holdings
         self._clock = clock
@@ -65,6 +67,7 @@ class Rescuer:
         self._on_lost = on_lost
         self._on_moved = on_moved
         self._name = name
+        self._spares = spares
 
     def broken(self, held: list[Held]) -> None:
         """Rescue the pins of broken leases; returns at once."""
@@ -72,6 +75,10 @@ class Rescuer:
         held.sort(key=lambda one: (one.broken_at or 0.0, one.pin.size))
         for group in _groups(held):
             self._errands.start(self._rescue(group))
+
+    def close(self) -> None:
+        """Give back what is kept for rescues: none will come."""
+        self._spares.close()
 
     async def _rescue(self, group: list[Held]) -> None:
         try:
@@ -136,7 +143,7 @@ class Rescuer:
         target = os.path.join(held.refuge.path, self._name())
         failure = ""
         try:
-            copied = disk.copy(held.fd, target, pin.size, start)
+            copied = self._spares.use(lambda: disk.copy(held.fd, target, pin.size, start))
             if copied != pin.size - start or not proven(self._holdings, held):
                 failure = "it was overwritten before it could be saved: the kernel let the writer in"
         except OSError as error:

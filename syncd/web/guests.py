@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -76,13 +76,13 @@ class Guest(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Let the connection in, or close it."""
         reception = self._reception
-        assert isinstance(transport, asyncio.Transport)
+        connection = cast("asyncio.Transport", transport)  # uvloop's is none by its class
         if reception.inside >= reception.most:
             reception.refused.make(f"{reception.most} are open")
-            transport.abort()
+            connection.abort()
             return
         reception.inside += 1
-        self._end = self._loop.call_later(reception.seconds, transport.abort)
+        self._end = self._loop.call_later(reception.seconds, connection.abort)
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:

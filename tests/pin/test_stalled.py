@@ -1,4 +1,4 @@
-"""A daemon that stood still while the kernel let writers in: it says so, and never takes their bytes for the old ones."""
+"""A daemon that stood still while the kernel let writers in: it says so, and takes no new bytes for old ones."""
 
 import os
 import subprocess

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 
 import pytest
 
@@ -9,8 +10,10 @@ from syncd.web import WebDoor, WebParams
 from tests.kit.pinning import until
 from tests.kit.web_kit import FixedClock, MadeUpFacts, get, open_door, request
 
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
-async def idle(door: WebDoor, words: bytes = b"GET / HTTP/1.1\r\nHost: x") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+
+async def idle(door: WebDoor, words: bytes = b"GET / HTTP/1.1\r\nHost: x") -> Streams:
     reader, writer = await asyncio.open_connection("127.0.0.1", int(door.address.rsplit(":", 1)[1]))
     writer.write(words)
     return reader, writer
@@ -46,10 +49,8 @@ async def test_a_connection_that_asks_nothing_is_ended(words: bytes) -> None:
     async with open_door(MadeUpFacts(), WebParams(port=0, patience=0.1)) as door:
         reader, writer = await idle(door, words)
         async with asyncio.timeout(20):
-            try:
+            with suppress(ConnectionResetError):
                 await reader.read()
-            except ConnectionResetError:
-                pass
         writer.close()
 
 
