@@ -168,6 +168,7 @@ def _verdict(good: bool, words: str) -> web.Response:
 async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(SECURITY_HEADERS)
     response.force_close()  # one request a connection: see guests.py
+    response.headers["Connection"] = "close"  # aiohttp has decided about this header by now
 
 
 def _our_names(port: int) -> frozenset[str]:

@@ -59,7 +59,9 @@ async def test_a_connection_serves_one_request() -> None:
         port = door.address.rsplit(":", 1)[1].encode()
         reader, writer = await idle(door, b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:" + port + b"\r\n\r\n")
         async with asyncio.timeout(20):
-            assert (await reader.read()).startswith(b"HTTP/1.1 200")
+            answer = await reader.read()
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert b"\r\nConnection: close\r\n" in answer
         writer.close()
 
 
