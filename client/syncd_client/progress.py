@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from syncd_client.wire.messages import JobInfo
 
 _WIDTH = 24
+_COLUMNS = 100
+_SHORTEST = 8
 _EVERY = 0.1
 _RATE_OVER = 5.0
 
@@ -48,7 +50,7 @@ class Progress:
             return
         self._drawn = now
         self._samples = [one for one in self._samples if now - one[0] < _RATE_OVER] + [(now, done)]
-        line = render(label or self._label or "", done, total, self._rate())
+        line = render(label or self._label or "", done, total, self._rate(), self._columns())
         self._stream.write("\r" + line.ljust(self._length))
         self._stream.flush()
         self._length = len(line)
@@ -66,22 +68,32 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _columns(self) -> int:
+        try:
+            return os.get_terminal_size(self._stream.fileno()).columns
+        except (OSError, ValueError):  # drawn into something that is no terminal
+            return _COLUMNS
+
     def _rate(self) -> float:
         (since, before), (now, done) = self._samples[0], self._samples[-1]
         return (done - before) / (now - since) if now > since else 0.0
 
 
-def render(label: str, done: int, total: int, rate: float) -> str:
-    """Return the line: label, bar, share, bytes, rate, time left (unknown where nothing moves)."""
+def render(label: str, done: int, total: int, rate: float, columns: int = _COLUMNS) -> str:
+    """Return the line: label, bar, share, bytes, rate, time left (unknown where nothing moves).
+
+    It is shorter than `columns`, for a line that wraps cannot be drawn over: first the label gives way, then the end.
+    """
     share = min(1.0, done / total) if total else 0.0
     bar = "#" * round(share * _WIDTH)
     left = f"ETA {clock((total - done) / rate)}" if rate > 0 and total > done else ""
     speed = f"{size(rate)}/s" if rate > 0 else ""
-    return "  ".join(
-        part
-        for part in (label, f"[{bar:-<{_WIDTH}}] {share:4.0%}", f"{size(done)} / {size(total)}", speed, left)
-        if part
-    )
+    rest = [f"[{bar:-<{_WIDTH}}] {share:4.0%}", f"{size(done)} / {size(total)}", speed, left]
+    line = "  ".join(part for part in rest if part)
+    room = columns - len(line) - 3
+    if len(label) > room:
+        label = label[: room - 3] + "..." if room > _SHORTEST else ""
+    return (f"{label}  {line}" if label else line)[: columns - 1]
 
 
 def size(count: float) -> str:

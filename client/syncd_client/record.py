@@ -58,6 +58,7 @@ class ArtifactRecord:
         self._receipts: list[messages.Receipt] = []
         self._job: messages.JobInfo | None = None
         self._version: messages.VersionInfo | None = None
+        self._place: str | None = None  # where it was downloaded to last: what `verify` looks at
         self._abandoned = session.watch_draft(self, self._draft)
 
     # --- what it knows ---------------------------------------------------------------------------------------
@@ -284,11 +285,12 @@ class ArtifactRecord:
             messages.Get(version.name, _absolute(place), f"v{version.version}", version.project)
         )
         yield from wait_for(job.job, None, f"downloading {self.name}")
+        self._place = place
         return place
 
     def _verify(self, root: StrPath | None) -> Steps[None]:
         version = self._logged("verify")
-        place = _absolute(root or self._default_root())
+        place = _absolute(root or self._place or self._default_root())
         report: messages.VerifyReport = yield Ask(
             messages.Verify(version.name, f"v{version.version}", version.project, place)
         )

@@ -40,6 +40,10 @@ def _daemon(settings: Settings) -> Finding:
     except client_errors.Error as error:
         return fail("daemon", error.what, error.hint or "set SYNCD_SOCKET")
     text = f"syncd {welcome.version}, process {welcome.pid}, at {name}"
+    shown = mask_url(settings.primary.url)
+    if welcome.remote != shown:
+        what = f"{text}, still uses {welcome.remote} and not {shown}"
+        return warn("daemon", what, "syncctl shutdown; the next one reads anew")
     if welcome.version != __version__:
         return warn("daemon", f"{text}, but this is {__version__}", "restart it: syncctl shutdown")
     return ok("daemon", text)

@@ -18,6 +18,9 @@ from syncd.settings.kinds import URL
 from syncd.settings.load import user_file
 from syncd.settings.secrets import mask_url
 from syncd.settings.shape import REMOTE_KEY
+from syncd_client import errors as client_errors
+from syncd_client.connection import Connection
+from syncd_client.wire.messages import Ping
 
 
 @click.command(short_help="Create or open the repository at a URL.")
@@ -41,7 +44,22 @@ def init(manner: Manner, url: str | None, config: str | None, assigned: tuple[st
     told = remember(loaded, config) if url else ""
     if told:
         manner.line(told)
-    manner.data({"repo_id": repo_id, "remote": shown, "created": made, "note": told})
+    elsewhere = other_remote(loaded.settings)
+    if elsewhere:
+        manner.line(elsewhere)
+    manner.data({"repo_id": repo_id, "remote": shown, "created": made, "note": told, "daemon": elsewhere})
+
+
+def other_remote(settings: Settings) -> str:
+    """Return a warning where a daemon runs that uses another remote: it reads its settings when it starts."""
+    try:
+        with Connection(os.fsdecode(settings.socket), autostart=False) as connection:
+            daemon = connection.call(Ping())
+    except client_errors.Error:
+        return ""
+    if daemon.remote == mask_url(settings.primary.url):
+        return ""
+    return f"attention: the running daemon (process {daemon.pid}) still uses {daemon.remote}; end it: syncctl shutdown"
 
 
 def check_url(url: str) -> None:

@@ -14,6 +14,7 @@ import msgspec
 from syncd.errors import Corrupt, InvalidInput, NotFound
 from syncd.jobs.states import ENDED, Kind, State
 from syncd.journal.core import Ledger
+from syncd.journal.tally import Tally, tally
 
 S = TypeVar("S")
 Octets = bytes
@@ -227,12 +228,20 @@ def _accept(db: sqlite3.Connection, row: JobRow) -> JobRow:
                 "it was dropped, or its client was gone for too long",
                 "add the files again",
             )
+        row = _counted(row, tally(db, row.draft))
     values = (
         row.job, row.kind, row.state, row.resume or "", row.repo, row.draft, row.project, row.name,
         _pack(row.spec), _pack(row.result), _pack(row.error), row.attempt, row.created, row.updated,
     )  # fmt: skip
     db.execute(f"INSERT INTO jobs ({_COLUMNS}) VALUES ({', '.join('?' * len(values))})", values)
     return row
+
+
+def _counted(row: JobRow, held: Tally) -> JobRow:
+    """Return the row of an upload with what its draft holds now: nothing is added to a draft that became a job."""
+    assert isinstance(row.spec, UploadSpec)
+    spec = msgspec.structs.replace(row.spec, files=held.files, bytes=held.bytes, ways=held.ways)
+    return msgspec.structs.replace(row, spec=spec)
 
 
 def _move(db: sqlite3.Connection, values: tuple[object, ...], job: str) -> JobRow:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from syncd.errors import Conflict
 from syncd.journal.core import Ledger
+from syncd.journal.tally import Tally, tally
 from syncd.model.names import printable
 
 _PIN_COLUMNS = "pin, draft, way, place, offset, start, size, dev, ino, mtime_ns, source, boot, synced, lost"
@@ -151,11 +152,9 @@ async def entries(ledger: Ledger, draft: str, after: bytes, limit: int) -> list[
     return [FileRow(*row) for row in rows]
 
 
-async def totals(ledger: Ledger, draft: str) -> tuple[int, int, int]:
-    """Return how many files, bytes and entries a draft holds."""
-    query = "SELECT COALESCE(SUM(type = 'file'), 0), COALESCE(SUM(size), 0), COUNT(*) FROM files WHERE draft = ?"
-    row = await ledger.read(lambda db: db.execute(query, (draft,)).fetchone())
-    return int(row[0]), int(row[1]), int(row[2])
+async def totals(ledger: Ledger, draft: str) -> Tally:
+    """Return what a draft holds."""
+    return await ledger.read(lambda db: tally(db, draft))
 
 
 async def drop(ledger: Ledger, draft: str, *, logged: bool) -> bool:
@@ -205,12 +204,6 @@ async def begin(ledger: Ledger, draft: str, now: float) -> None:
     """Make an empty draft; one that is there stays."""
     query = "INSERT OR IGNORE INTO drafts (draft, touched) VALUES (?, ?)"
     await ledger.write(lambda db: db.execute(query, (draft, now)))
-
-
-async def ways(ledger: Ledger, draft: str) -> dict[str, int]:
-    """Return how many pins of a draft there are per way."""
-    query = "SELECT way, COUNT(*) FROM pins WHERE draft = ? GROUP BY way"
-    return await ledger.read(lambda db: dict(db.execute(query, (draft,)).fetchall()))
 
 
 async def drafts_idle(ledger: Ledger, before: float) -> list[str]:

@@ -17,6 +17,7 @@ from syncd.errors import NotFound
 from syncd.journal import pins as journal
 from syncd.journal.core import Ledger
 from syncd.journal.pins import FileRow
+from syncd.journal.tally import Tally
 from syncd.meter import Meter
 from syncd.model.names import printable
 from syncd.model.views import ReceiptView
@@ -218,17 +219,13 @@ class Pins:
         """Return a page of a draft's entries after a name, in byte order; empty at the end."""
         return await journal.entries(self._ledger, draft, after, limit)
 
-    async def totals(self, draft: str) -> tuple[int, int, int]:
-        """Return (files, bytes, entries) of a draft."""
+    async def totals(self, draft: str) -> Tally:
+        """Return what a draft holds."""
         return await journal.totals(self._ledger, draft)
 
     async def begin(self, draft: str) -> None:
         """Make an empty draft; one that is there stays."""
         await journal.begin(self._ledger, draft, self._clock.now())
-
-    async def ways(self, draft: str) -> dict[str, int]:
-        """Return how many files of a draft are pinned in which way."""
-        return await journal.ways(self._ledger, draft)
 
     async def draft_count(self) -> int:
         """Return how many drafts are open (not logged)."""

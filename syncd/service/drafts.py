@@ -111,13 +111,12 @@ class DraftVerbs:
         given = tuple(dict.fromkeys(names.check_alias(alias) for alias in aliases))
         if empty:
             await self._pins.begin(draft)
-        files, size, _ = await self._pins.totals(draft)
         txn = self._transaction()
         now = self._clock.now()
         spec = UploadSpec(
             txn=txn, type=type_, description=description, metadata=metadata, aliases=given,
-            tags=tuple(dict.fromkeys(names.check_tag(tag) for tag in tags)), run=run, files=files, bytes=size,
-            ways=await self._pins.ways(draft), inputs=await inputs(self._ledger, run.project, run.id) if run else (),
+            tags=tuple(dict.fromkeys(names.check_tag(tag) for tag in tags)), run=run,
+            inputs=await inputs(self._ledger, run.project, run.id) if run else (),
         )  # fmt: skip
         check_spec(spec)
         return await self._promise(

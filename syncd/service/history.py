@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 
 from syncd.budget import Budget
@@ -13,7 +14,7 @@ from syncd.format.keys import use_key
 from syncd.format.log import Delete, LogEntry, Undelete
 from syncd.format.manifest import DIRECTORY, FILE, REFERENCE, SYMLINK
 from syncd.lanes import Lane
-from syncd.model.names import LATEST, ArtifactKey, version_number
+from syncd.model.names import LATEST, ArtifactKey, check_absolute, printable, version_number
 from syncd.model.views import ArtifactView, ErrorView, FileView, VerifyView, VersionView
 from syncd.repo.history import History, Version
 from syncd.repo.repository import Registered, Repository
@@ -105,6 +106,9 @@ class HistoryVerbs:
         history = await repository.history(key)
         version = history.resolve(ref)
         if root:
+            check_absolute(root)
+            if not await self._lane.run(os.path.isdir, root):
+                raise NotFound(f"no such directory: {printable(root)}", "", "name the one it was downloaded to")
             problems = await verify_directory(repository, self._lane, version, root)
         else:
             problems = [*await repository.reread(key), *await verify_remote(repository, self._budget, version)]

@@ -69,7 +69,7 @@ TABLE: tuple[Named, ...] = (
     Named("syncd_oldest_pending_seconds", G, "Age of the oldest job that is not finished; 0 when there is none."),
     Named("syncd_spool_bytes", G, "Bytes the spools hold, so that logged files do not change."),
     Named("syncd_pinned_files", G, "Files pinned, by way.", ("way",)),
-    Named("syncd_memory_bytes", G, "Memory in use."),
+    Named("syncd_memory_bytes", G, "Resident memory of the daemon; the bytes that transfers hold are a part of it."),
     Named("syncd_memory_budget_bytes", G, "Memory the transfers may use."),
     Named("syncd_drafts", G, "Drafts: files added and not yet logged."),
     Named("syncd_watches", G, "Watched directories."),

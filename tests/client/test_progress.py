@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 
+import pytest
+
 from syncd_client.progress import Progress, clock, render, size
 from syncd_client.wire.messages import JobInfo
 
@@ -34,6 +36,14 @@ def test_the_line_says_share_rate_and_time_left():
         "x  [############------------]  50%  512.0 MiB / 1.0 GiB  64.0 MiB/s  ETA 0:08"
     )
     assert render("x", 0, 0, 0) == "x  [------------------------]   0%  0 B / 0 B"
+
+
+@pytest.mark.parametrize("columns", [20, 40, 80, 120])
+def test_the_line_never_wraps(columns):
+    label = "resnet50-imagenet-checkpoint-fp16 uploading"
+    line = render(label, 512 << 20, 1 << 30, 64e6, columns)
+    assert len(line) < columns
+    assert "[###" in line
 
 
 def test_figures_for_people():

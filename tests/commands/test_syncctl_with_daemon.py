@@ -115,6 +115,7 @@ def test_a_job_is_waited_for_and_listed(run: Run, tree: Path) -> None:
         (["show", "known:v7"], 4, "v7"),
         (["show", "known:nobody"], 4, "nobody"),
         (["rm", "known:v7"], 4, "v7"),
+        (["verify", "known", "--root", "nowhere"], 4, "nowhere"),
         (["cancel", "nojob"], 4, "nojob"),
         (["wait", "nojob"], 4, "nojob"),
         (["watch", "rm", "nowhere"], 4, "nowhere"),

@@ -11,6 +11,7 @@ import pytest
 
 from syncd.errors import Corrupt, NotFound
 from syncd.jobs.states import Kind, State
+from syncd.journal import pins
 from syncd.journal.core import Journal, open_journal
 from syncd.journal.jobs import DownloadSpec, Failure, JobResult, JobRow, JobRows, RunFacts, UploadSpec
 from syncd.lanes import Lane
@@ -37,7 +38,6 @@ def upload(job: str, created: float = 1.0, **fields: Any) -> JobRow:
         metadata={"loss": 0.1, "tags": ["a", None]},
         aliases=("best",),
         run=RunFacts("r1", project="p"),
-        ways={"lease": 2},
         gaps=("a gap",),
     )
     row = JobRow(job, Kind.UPLOAD, State.ACCEPTED, "repo", f"draft-{job}", "p", "data", spec, created, created)
@@ -65,6 +65,16 @@ async def test_a_job_comes_back_as_it_was_accepted(journal: Journal, jobs: JobRo
     rows = [upload("u1"), download("d1")]
     await accept(journal, jobs, *rows)
     assert [await jobs.get(row.job) for row in rows] == rows
+
+
+async def test_what_a_job_promises_is_what_its_draft_held_when_it_was_accepted(journal: Journal, jobs: JobRows) -> None:
+    await draft(journal, "draft-u1")
+    pin = pins.PinRow(1, "draft-u1", "copy", b"/spool/x", 0, 0, 5, 1, 1, 1, b"/x", "boot")
+    file = pins.FileRow("draft-u1", b"late", "file", 0o644, 5, pin=1)
+    await pins.add(journal, "draft-u1", 1.0, [pin], [file], False)  # after the caller had built the row
+    spec = (await jobs.accept(upload("u1"))).spec
+    assert isinstance(spec, UploadSpec)
+    assert (spec.files, spec.bytes, spec.ways) == (1, 5, {"copy": 1})
 
 
 async def test_logging_a_draft_twice_gives_the_first_job(journal: Journal, jobs: JobRows) -> None:

@@ -66,11 +66,21 @@ async def test_the_newest_stay_and_all_rows_of_the_others_go(journal: Journal) -
     assert await prune_jobs(journal, PruneRule(newest=3)) == 0
 
 
-async def test_what_ended_long_before_the_last_change_goes(journal: Journal) -> None:
-    for number, day in enumerate((0, 10, 20, 35, 45)):
-        await job(journal, f"j{number}", 1000 + day * DAY)
-    assert await prune_jobs(journal, PruneRule()) == 2
-    assert await left(journal) == ["j2", "j3", "j4"]
+async def test_a_clock_that_jumps_makes_nobody_forget_what_just_ended(journal: Journal) -> None:
+    await job(journal, "from a far future", 10_000 * DAY)
+    for number in range(4):
+        await job(journal, f"j{number}", float(number + 1))
+    assert await prune_jobs(journal, PruneRule(newest=3)) == 2
+    assert await left(journal) == ["j2", "j3", "from a far future"]
+
+
+async def test_a_job_accepted_long_ago_that_ended_just_now_stays(journal: Journal) -> None:
+    await job(journal, "long", 1.0)
+    for number in range(4):
+        await job(journal, f"j{number}", float(number + 2))
+    await JobRows(journal).move("long", State.DONE, resume=None, attempt=0, updated=100.0)
+    assert await prune_jobs(journal, PruneRule(newest=2)) == 2
+    assert await left(journal) == ["long", "j2", "j3"]
 
 
 async def test_a_batch_is_bounded_and_the_oldest_go_first(journal: Journal) -> None:

@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Awaitable
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ async def test_bad_paths_are_typed_errors_that_name_them(tmp_path: Path) -> None
             await room.pins.add_file("d", b"/tmp/\x00", b"f", dev=1, ino=1, size=1)
         with pytest.raises(InvalidInput, match="artifact path"):
             await room.add("d", tmp_path / "state" / "journal", b"../x")
-        assert await room.pins.totals("d") == (0, 0, 0)
+        assert astuple(await room.pins.totals("d"))[:3] == (0, 0, 0)
 
 
 async def test_another_file_at_the_path_than_the_client_saw_is_refused(tmp_path: Path) -> None:
@@ -75,7 +76,7 @@ async def test_a_name_is_taken_once_unless_overwriting_is_allowed(tmp_path: Path
         await room.add("d", one, b"a/b")
         with pytest.raises(Conflict, match="both a file and a directory"):
             await room.add("d", two, b"a")
-        assert await room.pins.totals("d") == (2, 5 + len(BIG), 2)
+        assert astuple(await room.pins.totals("d"))[:3] == (2, 5 + len(BIG), 2)
         assert len(spool_files(tmp_path)) == 2
 
 
@@ -260,7 +261,7 @@ async def test_a_cancelled_caller_leaves_a_whole_pin(tmp_path: Path) -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         await room.pins.synced()
-        if await room.pins.totals("d") != (0, 0, 0):
+        if astuple(await room.pins.totals("d"))[:3] != (0, 0, 0):
             assert await room.bytes_of("d") == BIG
         await room.pins.drop("d")
         assert spool_files(tmp_path) == []

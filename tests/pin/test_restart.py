@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -121,7 +122,7 @@ async def test_a_blob_and_its_drafts_survive_a_restart(tmp_path: Path) -> None:
     shutil.rmtree(folder)
     async with pin_room(tmp_path / "state") as room:
         assert await room.bytes_of("d", b"set/7") == b"x" * 7
-        assert await room.pins.totals("d") == (20, 190, 20)
+        assert astuple(await room.pins.totals("d"))[:3] == (20, 190, 20)
         assert await room.pins.drafts_idle(before=1e12) == ["d"]
         await room.pins.drop("d")
         assert await room.pins.drafts_idle(before=1e12) == []

@@ -4,6 +4,7 @@ import asyncio
 import mmap
 import os
 import sys
+from dataclasses import astuple
 from pathlib import Path
 
 from syncd.errors import SyncdError
@@ -51,7 +52,7 @@ async def full(top: Path) -> None:
             await room.add("d", source)
         except SyncdError as error:
             print(error.code)
-        assert await room.pins.totals("d") == (0, 0, 0)
+        assert astuple(await room.pins.totals("d"))[:3] == (0, 0, 0)
 
 
 if __name__ == "__main__":

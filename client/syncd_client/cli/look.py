@@ -51,7 +51,7 @@ def ls(args: Namespace, console: Console) -> int:
     rows = [render.version_row(version, now) for version in versions]
     console.answer(render.table(["VERSION", ">FILES", ">SIZE", ">AGE", "DIGEST", "ALIASES", ""], rows))
     if not versions:
-        console.warn(f"{wanted.name} has no version")
+        console.warn(f"{wanted.name} has no version; `syncctl ls --deleted {args.name}` lists deleted ones")
     console.give({"versions": versions})
     return errors.OK
 
@@ -131,7 +131,8 @@ def verify(args: Namespace, console: Console) -> int:
     seen = f"{render.counted(report.files, 'file')}, {size(report.bytes)}"
     console.give(report)
     if report.problems:
-        console.warn(f"syncctl: {name} is damaged: {render.counted(len(report.problems), 'problem')} in {seen}")
+        what = f"{printable(root)} differs from {name}" if root else f"{name} is damaged"
+        console.warn(f"syncctl: {what}: {render.counted(len(report.problems), 'problem')} in {seen}")
         return errors.CORRUPT
     console.say(f"{name} is sound: {seen} verified")
     return errors.OK
@@ -182,7 +183,7 @@ def status(args: Namespace, console: Console) -> int:
         ("failed", f"{info.failed}: `syncctl jobs` says why, `syncctl cancel JOB` ends it" if info.failed else ""),
         ("queue", size(info.queue_bytes)),
         ("pins", f"{_counts(info.pins) or 'none'}; spool {size(info.spool_bytes)}"),
-        ("memory", f"{size(info.memory_bytes)} of {size(info.memory_budget)}"),
+        ("memory", f"{size(info.memory_bytes)} resident; transfers may hold {size(info.memory_budget)}"),
         ("drafts", str(info.drafts)),
         ("watches", str(info.watches)),
         ("chunker", info.chunker),
