@@ -19,6 +19,7 @@ from syncd.engine import Engine, EngineParams, Flows
 from syncd.events import Bus
 from syncd.format.chunker import Cutter, load
 from syncd.journal.core import Journal, Ledger, open_journal
+from syncd.journal.home import COPIED, Home, settle
 from syncd.journal.jobs import DownloadSpec, JobRow
 from syncd.journal.memory import JournalMemory
 from syncd.lanes import Lane, new_lock
@@ -138,7 +139,9 @@ async def _lay_ground(settings: Settings, seams: Seams, stack: AsyncExitStack) -
     stack.push_async_callback(journal.close)
     ledger = seams.wrap_ledger(journal)
     memory = JournalMemory(ledger)
-    node = await memory.note_fact("node", random_hex(rng, 8))
+    node, copied = await settle(ledger, _home(settings.state_dir), random_hex(rng, 8))
+    if copied:
+        log.warning("%s; this node is %s from now on", COPIED, node)
     budget = Budget(settings.memory_budget)
     return _Ground(settings, seams.disk, lanes, budget, ledger, memory, node, clock, rng, Meter(new_lock()))
 
@@ -257,6 +260,11 @@ def _staging(state_dir: bytes) -> bytes:
     except OSError as error:
         raise disk_error(error, "cannot make the directory for new files", path) from error
     return path
+
+
+def _home(state_dir: bytes) -> Home:
+    facts = os.stat(state_dir)
+    return Home(facts.st_dev, facts.st_ino, _boot_id())
 
 
 def _boot_id() -> str:

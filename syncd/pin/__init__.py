@@ -28,6 +28,9 @@ The order of a pin:
     a rescue        see rescue.py                                   the sweep; a loss is found by comparing at the start
     a release       files without rows (rows go first)              the sweep at the next start
 
+While the daemon lives but stands still for longer than the kernel holds a writer, a rewritten file is lost loudly: what
+may be believed when is told in leases.py. Spools are locked against daemons on copies of this journal (claims.py).
+
 Gaps that remain, told in receipts: the daemon is dead while a leased file is rewritten in place; power is lost before a
 pinned file was synced. Then the job fails loudly. Not seen, hence told too: on tmpfs, while the daemon is dead, a
 writer through a memory map may change bytes without size or mtime; and a writer who has a file mapped, open from before

@@ -149,6 +149,7 @@ class Batch:
             return TOO_MANY, False
         if not grant.leases or not self.terms.largest_lease(grant.refuge, entry.size):
             return TOO_LARGE, False
+        seen = self.table.now()
         answer = leases.take(fd)  # 3
         if answer is not Answer.GRANTED:
             return (OPEN_ELSEWHERE if answer is Answer.WRITER else NO_LEASE), False
@@ -163,7 +164,7 @@ class Batch:
             leases.release(fd)
             raise
         pin = self._stand(entry, facts, place)
-        held = Held(fd, pin, grant.refuge)
+        held = Held(fd, pin, grant.refuge, seen, os.fstat(fd).st_ctime_ns)
         self.held.append(held)
         self.table.add(held)
         if not able.local_disk:

@@ -92,7 +92,7 @@ class Holdings:
 
     async def adopt(self, spools: dict[int, Spool]) -> None:
         """Take spools into use, journalled before the first file is put there."""
-        fresh = {spool.path: spool for spool in spools.values() if spool.path not in self.yard.by_path}
+        fresh = {spool.path: spool for spool in spools.values() if self.yard.by_path.get(spool.path) != spool}
         if fresh:
             await journal.add_spools(self.ledger, [spool.row() for spool in fresh.values()])
         self.yard.adopt(spools)

@@ -25,6 +25,7 @@ from syncd.pin import leases
 from syncd.pin.adding import Adder
 from syncd.pin.batch import Terms
 from syncd.pin.budget import Budget
+from syncd.pin.claims import Claims, own_spool_id
 from syncd.pin.copying import Copier
 from syncd.pin.errands import Errands
 from syncd.pin.holdings import Holdings
@@ -36,6 +37,7 @@ from syncd.pin.reader import PinReader
 from syncd.pin.recovery import Recovery
 from syncd.pin.rescue import Rescuer
 from syncd.pin.sources import immutable
+from syncd.pin.spares import Spares
 from syncd.pin.spool import Yard
 from syncd.pin.syncing import Syncer
 from syncd.pin.walk import look_at_directory, look_at_file
@@ -74,15 +76,17 @@ async def open_pins(
     leases.mask_signals()
     limit = leases.raise_descriptor_limit(params.lease_share)
     slots = limit if params.lease_limit is None else params.lease_limit
-    spool_id = await journal.spool_id(ledger, os.urandom(8).hex())
+    claims = Claims()
+    spool_id = await own_spool_id(ledger, lanes.pin, claims)
     names = _Names(os.urandom(6).hex().encode())
     rate = RescueRate(params, disk, clock)
-    table = LeaseTable(rate.break_time)
-    yard = Yard(disk, state_dir, params.spool_tops, spool_id.encode(), names.nonce)
+    table = LeaseTable(rate.break_time, clock)
+    yard = Yard(disk, state_dir, params.spool_tops, spool_id.encode(), names.nonce, claims)
     holdings = Holdings(disk, ledger, lanes, Budget(params), yard, table, boot)
     syncer = Syncer(holdings, clock, params.sync_delay)
     errands = Errands()
-    rescuer = Rescuer(holdings, clock, meter, errands, on_lost, syncer.sync, names.next)
+    spares = Spares()
+    rescuer = Rescuer(holdings, clock, meter, errands, on_lost, syncer.sync, names.next, spares)
     loop = asyncio.get_running_loop()
     watcher = Watcher(table, clock, lambda held: _hand_over(loop, rescuer, held))
     # Before the first lease is taken: a writer may come while the others are looked at.
@@ -91,6 +95,8 @@ async def open_pins(
         findings = await Recovery(holdings, Copier(disk, clock), slots, names.next).run()
     except BaseException:
         await lanes.rescue.run(watcher.close)
+        spares.close()
+        claims.close()
         raise
     first = 1 + max(holdings.pins, default=0)
     adder = Adder(holdings, params, clock, rate, slots, names.next, first, syncer.sync)
@@ -142,11 +148,13 @@ class Pins:
         """Finish what was begun, save what writers wait for, give every lease back. The journal keeps the pins."""
         await self._syncer.close()
         await self._lanes.rescue.run(self._watcher.close)
-        self._rescuer.broken(self._holdings.table.newly_broken(self._clock.monotonic()))
+        self._rescuer.broken(self._holdings.table.newly_broken())
         await self._errands.settle()
         await self._syncer.close()
         for pin in self._holdings.pins:
             self._holdings.table.let_go(pin)
+        self._rescuer.close()
+        self._holdings.yard.close()
 
     @property
     def watching(self) -> bool:
@@ -253,7 +261,7 @@ class Pins:
         pin = self._holdings.pins.get(pin_id)
         if pin is None:
             raise NotFound(f"no pin {pin_id}", "its draft was dropped or released")
-        return PinReader(self._disk, self._holdings.table, self._clock, pin)
+        return PinReader(self._disk, self._holdings.table, pin)
 
     def advance(self, pin_id: int, offset: int) -> None:
         """Say that the bytes before `offset` are stored in the remote: a rescue will not copy them. Any thread."""

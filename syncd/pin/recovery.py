@@ -1,7 +1,8 @@
 """Taking up the promises of an earlier life: which still hold, which are lost, what a crash left behind.
 
 A link is trusted when size and mtime are those of the pin, looked at *after* a new lease was taken. A copy is ours and
-only checked for its size. What was not on disk before another boot is lost. Files no row knows are removed.
+only checked for its size. What was not on disk before another boot is lost. Files no row knows are removed. What lies
+in a directory that is no spool of ours any more is lost, and nothing there is removed when its pin goes.
 """
 
 from __future__ import annotations
@@ -91,6 +92,11 @@ class Recovery:
     def _check_pin(self, row: PinRow, findings: Findings) -> None:
         pin = pin_of(row)
         findings.pins.append(pin)
+        if pin.place.way != "none" and self._holdings.yard.spool_of(pin.place.path) is None:
+            pin.place = Place("none", pin.place.path)  # not ours to remove
+            if not pin.lost:
+                pin.lost = GONE
+                findings.lost.append(pin)
         if pin.lost:
             return
         if not row.synced:
@@ -106,8 +112,6 @@ class Recovery:
     def _verify(self, pin: Pin, findings: Findings) -> str:
         """Return why a pin is lost, or an empty string."""
         place = pin.place
-        if place.way != "none" and self._holdings.yard.spool_of(place.path) is None:
-            return GONE
         if place.way == "lease":
             return self._guard_again(pin, findings)
         if place.way == "none":
@@ -125,9 +129,12 @@ class Recovery:
     def _guard_again(self, pin: Pin, findings: Findings) -> str:
         try:
             fd = os.open(pin.place.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except PermissionError:
+            return ""  # its owner may give the right back; till then a read says what is missing
         except OSError:
             return MISSING
         answer = Answer.REFUSED
+        seen = self._holdings.table.now()
         if len(findings.held) < self._slots:
             answer = leases.take(fd)
         if not _unchanged(fd, pin):
@@ -136,7 +143,9 @@ class Recovery:
             return CHANGED
         spool = self._holdings.yard.spool_of(pin.place.path)
         if answer is Answer.GRANTED and spool is not None:
-            held = Held(fd, pin, self._holdings.yard.refuge(spool), told=True)
+            held = Held(
+                fd, pin, self._holdings.yard.refuge(spool), seen, os.fstat(fd).st_ctime_ns, told=True
+            )  # fmt: skip
             findings.held[pin.pin] = held
             self._holdings.table.add(held)
             return ""

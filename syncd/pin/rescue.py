@@ -25,11 +25,11 @@ from syncd.errors import SyncdError
 from syncd.journal import pins as journal
 from syncd.meter import Meter
 from syncd.model.names import printable
-from syncd.pin import filesystems
 from syncd.pin.errands import Errands
 from syncd.pin.holdings import Holdings
 from syncd.pin.leases import Held
 from syncd.pin.place import Pin, Place
+from syncd.pin.spares import Spares
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +58,7 @@ class Rescuer:
         on_lost: Callable[[str, str], None],
         on_moved: Callable[[list[Pin]], None],
         name: Callable[[], bytes],
+        spares: Spares,
     ) -> None:
         self._holdings = holdings
         self._clock = clock
@@ -66,6 +67,7 @@ class Rescuer:
         self._on_lost = on_lost
         self._on_moved = on_moved
         self._name = name
+        self._spares = spares
 
     def broken(self, held: list[Held]) -> None:
         """Rescue the pins of broken leases; returns at once."""
@@ -73,6 +75,10 @@ class Rescuer:
         held.sort(key=lambda one: (one.broken_at or 0.0, one.pin.size))
         for group in _groups(held):
             self._errands.start(self._rescue(group))
+
+    def close(self) -> None:
+        """Give back what is kept for rescues: none will come."""
+        self._spares.close()
 
     async def _rescue(self, group: list[Held]) -> None:
         try:
@@ -137,8 +143,8 @@ class Rescuer:
         target = os.path.join(held.refuge.path, self._name())
         failure = ""
         try:
-            copied = disk.copy(held.fd, target, pin.size, start)
-            if copied != pin.size - start or not proven(self._holdings, held, self._clock):
+            copied = self._spares.use(lambda: disk.copy(held.fd, target, pin.size, start))
+            if copied != pin.size - start or not proven(self._holdings, held):
                 failure = "it was overwritten before it could be saved: the kernel let the writer in"
         except OSError as error:
             failure = f"it could not be saved from being overwritten: {error.strerror or error!r}"
@@ -190,16 +196,12 @@ class Rescuer:
             self._on_lost(draft, reason)
 
 
-def proven(holdings: Holdings, held: Held, clock: Clock) -> bool:
-    """Whether everything read from a leased file up to now were the pinned bytes.
-
-    The kernel holds a writer for the break time; sooner than that nobody was let in. Later, an unchanged size and mtime
-    prove it too, but not on tmpfs, where a memory map changes bytes without the mtime.
-    """
+def proven(holdings: Holdings, held: Held) -> bool:
+    """Whether everything read from a leased file up to now were the pinned bytes (see leases.py)."""
     facts = os.fstat(held.fd)
     if (facts.st_size, facts.st_mtime_ns) != (held.pin.size, held.pin.mtime_ns):
         return False
-    return holdings.table.in_force(held, clock.monotonic()) or filesystems.of_fd(held.fd).local_disk
+    return holdings.table.vouches(held, held.fd)
 
 
 def _groups(held: list[Held]) -> Iterator[list[Held]]:

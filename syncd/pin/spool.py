@@ -5,6 +5,8 @@ leave its mount; the state directory's own spool takes the rest. `<id>` is this 
 the outer directory and never each other's files, so a sweep removes only what is ours. Beside it the symlink
 `<id>.owner` leads to the empty directory `spool-<id>` in the state directory, which goes when that goes: where the link
 leads nowhere, nobody will ever empty the spool, and `syncd doctor` says so. No daemon removes another's spool.
+While in use a spool is locked (claims.py), and what another daemon has locked is never taken up. A spool that somebody
+removed is made again.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from dataclasses import dataclass
 from syncd.disk import Disk, disk_error
 from syncd.journal.pins import SpoolRow
 from syncd.pin import filesystems
+from syncd.pin.claims import Claims
 
 PREFIX = b".syncd-spool-"
 _OWNER = b".owner"
@@ -46,11 +49,14 @@ class Spool:
 class Yard:
     """All spools of one daemon. Verbs that touch the disk run in a lane; the tables are changed by the loop only."""
 
-    def __init__(self, disk: Disk, state_dir: bytes, tops: tuple[bytes, ...], spool_id: bytes, nonce: bytes) -> None:
+    def __init__(
+        self, disk: Disk, state_dir: bytes, tops: tuple[bytes, ...], spool_id: bytes, nonce: bytes, claims: Claims
+    ) -> None:  # fmt: skip
         self._disk = disk
         self._tops = tuple(os.path.realpath(top) for top in tops)
         self._id = spool_id
         self._nonce = nonce
+        self._claims = claims
         self.state_path = os.path.join(state_dir, b"spool", spool_id)
         self._mark = os.path.join(state_dir, b"spool-" + spool_id)
         self.by_path: dict[bytes, Spool] = {}
@@ -71,12 +77,12 @@ class Yard:
         """
         found = {}
         try:
-            found[-1] = self.by_path.get(self.state_path) or self._make(self.state_path)
+            found[-1] = self._standing(self.state_path) or self._make(self.state_path)
         except OSError as error:
             raise disk_error(error, "cannot make a spool in the state directory", self.state_path) from error
         for mount, directory in mounts.items():
             known = self.by_mount.get(mount)
-            spool = self.by_path.get(known) if known is not None else None
+            spool = self._standing(known) if known is not None else None
             found[mount] = spool or self._find(mount, directory) or found[-1]
         return found
 
@@ -106,6 +112,7 @@ class Yard:
             gone = self._disk.remove_directory(path) or not os.path.lexists(path)
             if gone:
                 self._disk.remove(path + _OWNER)
+                self._claims.let_go(path)
                 self._disk.remove_directory(os.path.dirname(path))
             return gone
         return False
@@ -114,6 +121,7 @@ class Yard:
         """Return a journalled spool if it is still that directory. Device numbers may change with a boot."""
         try:
             facts = os.lstat(row.path)
+            self._claims.claim(row.path)
         except OSError:
             return None
         if not stat.S_ISDIR(facts.st_mode) or facts.st_ino != row.ino or (same_boot and facts.st_dev != row.dev):
@@ -121,12 +129,25 @@ class Yard:
         self._say_whose(row.path)
         return self._spool(row.path, facts)
 
+    def close(self) -> None:
+        """Let other daemons use the spools."""
+        self._claims.close()
+
+    def _standing(self, path: bytes) -> Spool | None:
+        """Return a spool in use if its directory is still the one it was."""
+        spool = self.by_path.get(path)
+        try:
+            facts = os.lstat(path)
+        except OSError:
+            return None
+        return spool if spool is not None and (facts.st_dev, facts.st_ino) == (spool.dev, spool.ino) else None
+
     def _find(self, mount: int, directory: bytes) -> Spool | None:
         for top in self._candidates(mount, directory):
             with suppress(OSError):  # not ours to write, read-only, or somebody else's: the next lower one
                 path = os.path.join(top, PREFIX + b"%d" % os.geteuid(), self._id)
                 # One taken up at the start holds what an earlier life promised: it must not be made anew, and swept.
-                return self.by_path.get(path) or self._make(path)
+                return self._standing(path) or self._make(path)
         return None
 
     def _candidates(self, mount: int, directory: bytes) -> Iterator[bytes]:
@@ -145,15 +166,17 @@ class Yard:
         """Make a spool's two directories, or accept them when they are ours alone.
 
         The journal knows no pin in it, so what is there from an earlier life is garbage (a power cut took the rows).
-        What bears this life's nonce was put there by another lane just now.
+        What bears this life's nonce was put there by another lane just now. Where one of ours is to be made a second
+        time, what lies there was put there by somebody else: it stays until the next start.
         """
         for directory in (os.path.dirname(path), path):
             self._disk.add_directory(directory)  # made durable with the first pin in it (syncing.py): nobody waits
             facts = os.lstat(directory)
             if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid() or facts.st_mode & 0o077:
                 raise PermissionError(errno.EPERM, "not a private directory of ours", directory)
+        self._claims.claim(path)
         for name in os.listdir(path):  # one look: what appears after it is of this life
-            if not name.startswith(self._nonce):
+            if path not in self.by_path and not name.startswith(self._nonce):
                 self._disk.remove(os.path.join(path, name))
         self._say_whose(path)
         return self._spool(path, facts)

@@ -61,7 +61,7 @@ class Watcher:
                 while signal.sigtimedwait(leases.SIGNALS, 0) is not None:
                     pass
             begin = self._clock.monotonic()
-            broken = self._table.newly_broken(begin)
+            broken = self._table.newly_broken()
             if broken:
                 self._report(broken)
                 # Many writers at once: rescue in batches rather than look at every lease for each of them.

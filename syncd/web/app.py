@@ -16,6 +16,7 @@ from syncd.errors import SyncdError
 from syncd.meter import Meter
 from syncd.model.views import ArtifactView, ErrorView
 from syncd.web.facts import Facts
+from syncd.web.guests import Reception
 from syncd.web.listen import LOOPBACK, WebParams, listen
 from syncd.web.metrics import CONTENT_TYPE, render
 from syncd.web.pages import STYLESHEET, page
@@ -25,6 +26,7 @@ JOBS_COUNTED = 1000
 ARTIFACTS_SHOWN = 100
 ANSWER_SECONDS = 5.0
 ARTIFACTS_KEPT_SECONDS = 10.0
+_BACKLOG = 64
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -58,6 +60,7 @@ class WebDoor:
         self._meter = meter
         self._clock = clock
         self._runner: web.AppRunner | None = None
+        self._listening: asyncio.Server | None = None
         self._hosts: frozenset[str] | None = None
         self._socket_id: tuple[int, int] | None = None
         self._told: tuple[list[ArtifactView], ErrorView | None] | None = None
@@ -71,9 +74,11 @@ class WebDoor:
         if not self._params.enabled:
             return
         listener = listen(self._params)
-        self._runner = web.AppRunner(self._app(), access_log=None, handle_signals=False, shutdown_timeout=1.0)
+        self._runner = web.AppRunner(self._app(), handle_signals=False, shutdown_timeout=1.0)
         await self._runner.setup()
-        await web.SockSite(self._runner, listener).start()
+        assert self._runner.server is not None
+        reception = Reception(self._runner.server, self._params.connections, self._params.patience, self._clock)
+        self._listening = await asyncio.get_running_loop().create_server(reception, sock=listener, backlog=_BACKLOG)
         if listener.family == socket.AF_UNIX:
             self._socket_id = sockets.identity(os.fsencode(self._params.socket))
             self.address = f"unix:{self._params.socket}"
@@ -85,6 +90,8 @@ class WebDoor:
     async def close(self) -> None:
         """Stop listening; requests under way get a second. May be repeated."""
         runner, self._runner, self.address = self._runner, None, ""
+        if self._listening is not None:
+            self._listening.close()
         if runner is not None:
             await runner.cleanup()
             sockets.remove(os.fsencode(self._params.socket), self._socket_id)
@@ -160,6 +167,8 @@ def _verdict(good: bool, words: str) -> web.Response:
 
 async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(SECURITY_HEADERS)
+    response.force_close()  # one request a connection: see guests.py
+    response.headers["Connection"] = "close"  # aiohttp has decided about this header by now
 
 
 def _our_names(port: int) -> frozenset[str]:

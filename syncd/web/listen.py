@@ -16,10 +16,15 @@ LOOPBACK = "127.0.0.1"
 
 @dataclass(frozen=True, slots=True)
 class WebParams:
-    """Where to listen: a port of 127.0.0.1 (0: any free one), or a unix socket's path; neither: the door stays shut."""
+    """Where to listen: a port of 127.0.0.1 (0: any free one), or a unix socket's path; neither: the door stays shut.
+
+    At most `connections` are open at once, each for `patience` seconds at most: more than any answer takes.
+    """
 
     port: int | None = None
     socket: str = ""
+    connections: int = 64
+    patience: float = 15.0
 
     @classmethod
     def at(cls, place: str) -> WebParams:
