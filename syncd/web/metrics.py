@@ -87,7 +87,6 @@ TABLE: tuple[Named, ...] = (
     Named("syncd_remote_request_seconds", S, "How long requests took.", ("remote", "op"), "remote_request_seconds"),
     Named("syncd_last_commit_timestamp_seconds", G, "When a new version was last committed.", (), "last_commit"),
     Named("syncd_commit_conflicts_total", C, "Slots of a log another node took first.", (), "commit_conflicts"),
-    Named("syncd_cache_bytes", G, "Bytes in the download cache.", (), "cache_bytes"),
     Named("syncd_pins_lost_total", C, "Pinned files whose bytes were lost before they were sent.", (), "pins_lost"),
     Named("syncd_pins_rescued_total", C, "Pinned files copied because somebody wanted to write.", (), "pins_rescued"),
     Named("syncd_pin_held_seconds", S, "How long a writer's open() was held for a rescue.", (), "pin_held_seconds"),
