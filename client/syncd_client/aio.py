@@ -61,7 +61,6 @@ class Connection:
     def __init__(self, socket: str | bytes | None = None, autostart: bool | None = None) -> None:
         self.socket = paths.check_socket(os.path.abspath(os.fsencode(socket))) if socket else paths.default_socket()
         self.autostart = starting.allowed() if autostart is None else autostart
-        self._pid = os.getpid()
         self._idle: list[_Channel] = []
         self._welcome: Welcome | None = None
 
