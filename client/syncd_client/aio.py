@@ -37,10 +37,12 @@ from syncd_client.connection import (
     broken,
     check_welcome,
     gone,
+    no_greeting,
     reach,
 )
 from syncd_client.entry import ArtifactManifestEntry
 from syncd_client.newfile import NewFile
+from syncd_client.progress import say
 from syncd_client.record import ArtifactRecord, StrPath
 from syncd_client.steps import Steps
 from syncd_client.wire import codec
@@ -163,9 +165,7 @@ class _Channel:
             async with asyncio.timeout(HELLO_PATIENCE):
                 return check_welcome(await self.call(Hello(client=f"python/{__version__}"), None))
         except TimeoutError as error:
-            raise errors.DaemonUnavailable(
-                f"the daemon did not answer the greeting within {HELLO_PATIENCE:.0f} s"
-            ) from error
+            raise no_greeting() from error
 
     async def call(self, request: Request, on_event: OnEvent | None) -> Any:
         self._last_id += 1
@@ -319,7 +319,8 @@ class Run(runs.RunRecord):
     ) -> Artifact:
         """Declare that this run reads an artifact, and return it."""
         self._must_run("use_artifact")
-        del use_as
+        if use_as is not None:
+            say("`use_as` is deprecated and does nothing")
         return await connection().drive(self._use(Artifact, artifact_or_name, type, aliases, timeout))
 
     async def finish(self, exit_code: int | None = None) -> None:

@@ -14,13 +14,14 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
+from syncd.jobs.states import State
 from syncd.meter import Key, Snapshot
 from syncd.model.views import JobView, StatusView
 
 T = TypeVar("T")
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-OPEN_STATES = frozenset({"accepted", "sending", "committing", "committed", "fetching", "waiting"})
+OPEN_STATES = frozenset(state.value for state in State if not state.ended)
 
 
 class Kind(Enum):
