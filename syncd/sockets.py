@@ -15,6 +15,9 @@ from enum import Enum
 PATH_LIMIT = 107
 """Bytes of a path that fit into the kernel's address."""
 
+BACKLOG = 1024
+"""Connections that may wait to be accepted; the units in systemd/ ask for as many."""
+
 _PROBE_SECONDS = 2.0
 
 

@@ -37,10 +37,12 @@ from syncd_client.connection import (
     broken,
     check_welcome,
     gone,
+    no_greeting,
     reach,
 )
 from syncd_client.entry import ArtifactManifestEntry
 from syncd_client.newfile import NewFile
+from syncd_client.progress import say
 from syncd_client.record import ArtifactRecord, StrPath
 from syncd_client.steps import Steps
 from syncd_client.wire import codec
@@ -61,7 +63,6 @@ class Connection:
     def __init__(self, socket: str | bytes | None = None, autostart: bool | None = None) -> None:
         self.socket = paths.check_socket(os.path.abspath(os.fsencode(socket))) if socket else paths.default_socket()
         self.autostart = starting.allowed() if autostart is None else autostart
-        self._pid = os.getpid()
         self._idle: list[_Channel] = []
         self._welcome: Welcome | None = None
 
@@ -164,9 +165,7 @@ class _Channel:
             async with asyncio.timeout(HELLO_PATIENCE):
                 return check_welcome(await self.call(Hello(client=f"python/{__version__}"), None))
         except TimeoutError as error:
-            raise errors.DaemonUnavailable(
-                f"the daemon did not answer the greeting within {HELLO_PATIENCE:.0f} s"
-            ) from error
+            raise no_greeting() from error
 
     async def call(self, request: Request, on_event: OnEvent | None) -> Any:
         self._last_id += 1
@@ -353,7 +352,8 @@ class Run(runrecord.RunRecord):
     ) -> Artifact:
         """Declare that this run reads an artifact, and return it."""
         self._must_run("use_artifact")
-        del use_as
+        if use_as is not None:
+            say("`use_as` is deprecated and does nothing")
         return await connection().drive(self._use(Artifact, artifact_or_name, type, aliases, timeout))
 
     async def finish(self, exit_code: int | None = None) -> None:

@@ -240,10 +240,7 @@ class Channel:
         try:
             data = self._sock.recv(_READ)
         except TimeoutError as error:
-            raise errors.DaemonUnavailable(
-                f"the daemon did not answer the greeting within {HELLO_PATIENCE:.0f} s",
-                hint="is it stopped or stuck? `syncd doctor` tells",
-            ) from error
+            raise no_greeting() from error
         except OSError as error:
             raise Lost from error
         if not data:
@@ -338,6 +335,14 @@ def gone(path: bytes) -> errors.DaemonGone:
         f"the daemon at {os.fsdecode(path)} went away in the middle of a request",
         "it was stopped or killed; what it had accepted goes on at its next start",
         "ask again when it is back; its log tells why it ended",
+    )
+
+
+def no_greeting() -> errors.DaemonUnavailable:
+    """Return the error for a daemon that takes the connection and says nothing."""
+    return errors.DaemonUnavailable(
+        f"the daemon did not answer the greeting within {HELLO_PATIENCE:.0f} s",
+        hint="is it stopped or stuck? `syncd doctor` tells",
     )
 
 

@@ -65,7 +65,7 @@ class Rooms:
 
 
 class _Lanes:
-    """The threads of the daemon, all of them; docs/DESIGN.md lists them."""
+    """The lanes that the rooms share; the watcher's hints make their own. docs/DESIGN.md lists all threads."""
 
     def __init__(self, settings: Settings) -> None:
         self.journal = Lane("journal", 1)

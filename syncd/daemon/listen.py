@@ -17,9 +17,8 @@ from syncd.daemon.lock import Lock, take
 from syncd.disk import Disk, disk_error
 from syncd.errors import Conflict, InvalidInput, Refused
 from syncd.model.names import printable
-from syncd.sockets import PATH_LIMIT, Occupant
+from syncd.sockets import BACKLOG, PATH_LIMIT, Occupant
 
-BACKLOG = 1024
 _FIRST_FD = 3
 
 

@@ -38,7 +38,7 @@ class Notifier:
         return True
 
     def ready(self, status: str = "") -> bool:
-        """Clients are served from now on (also the end of a reload)."""
+        """Clients are served from now on."""
         return self.send("READY=1", *_status(status))
 
     def status(self, text: str) -> bool:
@@ -49,17 +49,9 @@ class Notifier:
         """Ping the watchdog."""
         return self.send("WATCHDOG=1")
 
-    def reloading(self, monotonic: float) -> bool:
-        """The settings are being read again; `ready` ends it. `monotonic` is the clock's reading in seconds."""
-        return self.send("RELOADING=1", f"MONOTONIC_USEC={int(monotonic * 1e6)}")
-
     def stopping(self, status: str = "") -> bool:
         """The daemon drains and ends."""
         return self.send("STOPPING=1", *_status(status))
-
-    def extend(self, seconds: float) -> bool:
-        """Ask for that much more time to start or stop."""
-        return self.send(f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}")
 
 
 def _status(text: str) -> tuple[str, ...]:

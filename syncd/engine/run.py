@@ -252,8 +252,7 @@ class Engine:
                 live.result = await flows.uploads.commit(row, _upload(row), live.progress)
                 return Committed()
             case Release():
-                await self._pins.release(row.draft or "")
-                await forget_progress(self._ledger, row.draft or "", row.job)
+                await self._let_go(row)
                 return Released()
             case Fetch():
                 live.progress.restart()
@@ -317,12 +316,16 @@ class Engine:
         """
         try:
             if row.kind is Kind.UPLOAD:
-                await self._pins.release(row.draft or "")
-                await forget_progress(self._ledger, row.draft or "", row.job)
+                await self._let_go(row)
             else:
                 await self._discard_download(row)
         except (SyncdError, OSError) as error:
             log.warning("job %s has ended, but what it held stays for now: %s", row.job, error)
+
+    async def _let_go(self, row: JobRow) -> None:
+        """Drop an upload's pins, and what the journal keeps of how far it was."""
+        await self._pins.release(row.draft or "")
+        await forget_progress(self._ledger, row.draft or "", row.job)
 
     @staticmethod
     def _answer_cancel(live: Live, refusal: IllegalMove | None) -> None:

@@ -83,7 +83,7 @@ class Offer(Content, frozen=True, kw_only=True, tag="offer"):
 
 
 class Create(Head, frozen=True, kw_only=True, tag="create"):
-    """Slot 0 of an artifact log: fixes the type. In any later slot it does nothing."""
+    """Slot 0 of an artifact log: fixes the type. A log that has one in any later slot is corrupt."""
 
     type: str
     description: Text = ""

@@ -238,11 +238,6 @@ class JobRows:
         values = (state, resume or "", attempt, updated, _pack(error), _pack(result), job)
         return await self._ledger.write(lambda db: _move(db, values, job), durable=durable)
 
-    async def counts(self) -> dict[State, int]:
-        """Return how many jobs are in each state, ended ones too; states without a job are left out."""
-        query = "SELECT state, count(*) FROM jobs GROUP BY state"
-        return await self._ledger.read(lambda db: {State(state): count for state, count in db.execute(query)})
-
 
 def _accept(db: sqlite3.Connection, row: JobRow) -> JobRow:
     if row.draft is not None:

@@ -15,7 +15,6 @@ NAME_LIMIT = 128
 METADATA_KEYS = 100
 PATH_COMPONENT_LIMIT = 255
 PATH_DEPTH_LIMIT = 128
-DEFAULT_PROJECT = "uncategorized"
 LATEST = "latest"
 
 EntryType = Literal["file", "symlink", "dir", "reference"]

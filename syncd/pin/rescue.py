@@ -116,6 +116,7 @@ class Rescuer:
 
     async def _finish(self, outcomes: list[Outcome]) -> None:
         moved, doomed = self._switch(outcomes)  # 4
+        self._meter.add("pins_rescued", len(moved))
         for one in outcomes:
             self._let_in(one.held)  # 5
         await self._tell([one for one in outcomes if one.failure])

@@ -7,7 +7,8 @@ turns out to be far behind takes whole bundles (bundles.py), then slots side by 
 
 The ambiguity rule (law L4), for any answer to the conditional put but a clean success: read the slot. My transaction
 is there: done. Another's is: it happened first, take the next slot. Nothing is there: put the same bytes to the same
-slot again. The answer itself carries no information, for a store's own retry may collide with its first try.
+slot again. The answer itself carries no information, for a store's own retry may collide with its first try. An append
+that is begun again later builds its entry anew: it is the transaction id that makes the two one.
 """
 
 from __future__ import annotations
@@ -85,7 +86,8 @@ class Log:
         """Put an entry with transaction id `txn` into the next free slot, exactly once over all tries and lives.
 
         Args:
-            txn: the id, durable in this node's journal before the call (law L3).
+            txn: the id, durable in this node's journal before the call (law L3), unless the entry means at replay the
+                same twice as once (delete, undelete).
             build: called with the log so far and the hash to chain to; returns the entry, or None when the log already
                 says what it would say. What it raises ends the append with nothing written.
 

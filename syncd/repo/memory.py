@@ -26,6 +26,11 @@ class Memory(Protocol):
         ...
 
 
+def repository_at(url: str) -> str:
+    """Return the name of the fact which repository (its id) this node has seen at a remote."""
+    return f"repository {url}"
+
+
 class Forgetful:
     """A memory of nothing: whoever reads with it sees only what the remote holds now."""
 

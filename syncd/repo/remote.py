@@ -10,7 +10,7 @@ from syncd.format.keys import REPO
 from syncd.format.repo import RepoRecord
 from syncd.lanes import Lane
 from syncd.repo.init import NewRepository, initialise, open_record
-from syncd.repo.memory import Memory
+from syncd.repo.memory import Memory, repository_at
 from syncd.repo.repository import Repository
 from syncd.store.base import Store
 
@@ -61,7 +61,7 @@ class Remote:
         self.state = state
 
     async def _open(self) -> RepoRecord:
-        name = f"repository {self.url}"
+        name = repository_at(self.url)
         known = await self._memory.fact(name)
         record = await open_record(self.store)
         if record is None and known:

@@ -10,12 +10,12 @@ import struct
 from syncd.server.replies import Replies
 from syncd.server.session import READ_BYTES, Session
 from syncd.service import Service
+from syncd.sockets import BACKLOG
 from syncd_client.wire import messages as m
 from syncd_client.wire.codec import encode_error
 from syncd_client.wire.errors import BUSY
 
 _CREDENTIALS = struct.Struct("3i")
-_BACKLOG = 512
 
 
 class Listener:
@@ -36,7 +36,7 @@ class Listener:
 
     async def run(self) -> None:
         """Serve until cancelled; then end every session."""
-        server = await asyncio.start_unix_server(self._serve, sock=self._listening, backlog=_BACKLOG, limit=READ_BYTES)
+        server = await asyncio.start_unix_server(self._serve, sock=self._listening, backlog=BACKLOG, limit=READ_BYTES)
         try:
             async with server:
                 await server.serve_forever()

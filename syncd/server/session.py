@@ -83,7 +83,7 @@ class Session:
             number, request = decode_client_frame(payload)
         except WireError as error:
             await self._send(encode_error(error.request or 0, m.ErrorInfo(error.code, error.what)))
-            return error.code != PROTOCOL_ERROR
+            return not error.fatal
         if not self._greeted and not isinstance(request, m.Hello):
             await self._send(encode_error(number, m.ErrorInfo(PROTOCOL_ERROR, "hello must come first")))
             return False

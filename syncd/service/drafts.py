@@ -22,10 +22,12 @@ from syncd.journal.core import Ledger
 from syncd.journal.jobs import DownloadSpec, JobRow, JobRows, RankFacts, RunFacts, UploadSpec
 from syncd.journal.memory import JournalMemory
 from syncd.journal.runs import inputs
+from syncd.lanes import Lane
 from syncd.model import names
 from syncd.model.views import ReceiptView, VersionView
 from syncd.pin.errands import Errands
 from syncd.pin.pins import Pins
+from syncd.repo.memory import repository_at
 from syncd.upload.commit import check_spec
 from syncd.upload.part import check_group
 
@@ -44,11 +46,12 @@ class DraftVerbs:
         remote: the remote's URL, noted in each job.
         transaction: makes a fresh transaction id.
         keep_seconds: how long a draft lives after its client is gone.
+        lane: where a file system is asked that may not answer.
     """
 
     def __init__(
         self, ledger: Ledger, engine: Engine, pins: Pins, bus: Bus, clock: Clock, remote: str,
-        transaction: Callable[[], str], keep_seconds: float,
+        transaction: Callable[[], str], keep_seconds: float, lane: Lane,
     ) -> None:  # fmt: skip
         self._ledger = ledger
         self._rows = JobRows(ledger)
@@ -60,6 +63,7 @@ class DraftVerbs:
         self._remote = remote
         self._transaction = transaction
         self._keep_seconds = keep_seconds
+        self._lane = lane
         self._clients: Counter[int] = Counter()
         self._held: dict[str, set[int]] = {}
         self._promises = Errands()
@@ -135,7 +139,7 @@ class DraftVerbs:
     async def get(self, version: VersionView, ref: str, root: bytes) -> JobRow:
         """Promise to restore a version below a directory."""
         names.check_absolute(root)
-        root = os.path.realpath(root)  # one directory, one name: downloads into it take turns
+        root = await self._lane.run(os.path.realpath, root)  # one directory, one name: downloads into it take turns
         txn = self._transaction()
         now = self._clock.now()
         spec = DownloadSpec(txn, ref, version.version, root, version.files, version.size)
@@ -181,7 +185,7 @@ class DraftVerbs:
 
         The remote is not asked, for the caller waits: what this node has not read yet the upload finds out.
         """
-        repo = await self._memory.fact(f"repository {self._remote}")
+        repo = await self._memory.fact(repository_at(self._remote))
         first = await self._memory.first_seen(repo, artifact_log(key)) if repo else None
         try:
             entry = decode_entry(first) if first else None

@@ -87,7 +87,7 @@ class Service:
         self.jobs = JobVerbs(rows, parts.engine, parts.bus, self.groups, parts.clock)
         self.drafts = DraftVerbs(
             parts.ledger, parts.engine, parts.pins, parts.bus, parts.clock, parts.remote.url, self._transaction,
-            parts.draft_ttl,
+            parts.draft_ttl, parts.lane,
         )  # fmt: skip
         self.history = HistoryVerbs(
             parts.remote.repository, parts.lane, parts.budget, parts.clock, parts.identity.node, self._transaction

@@ -102,7 +102,7 @@ class WatchSettings(msgspec.Struct, frozen=True):
 class ServerSettings(msgspec.Struct, frozen=True):
     """The unix socket."""
 
-    connections: Annotated[int, About("clients served at once; more wait in the kernel's queue", COUNT)] = 1000
+    connections: Annotated[int, About("clients served at once; one more is answered `busy`", COUNT)] = 1000
     draft_ttl: Annotated[float, About("a draft whose client is gone is dropped after this", DURATION)] = 600.0
 
 

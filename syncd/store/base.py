@@ -86,7 +86,7 @@ class Store(Protocol):
         ...
 
     async def delete(self, key: str) -> None:
-        """Remove an object; one that is not there is no error. Only collection calls this."""
+        """Remove an object; one that is not there is no error. Only the probe and collection call this."""
         ...
 
     async def close(self) -> None:

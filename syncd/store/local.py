@@ -1,6 +1,6 @@
 """A directory as a remote: what `put` and `create` promise, kept with fsync, rename, link and fsync of the directory.
 
-Order of a put, each step durable before the next one (the same in docs/FORMAT.md's crash table):
+Order of a put, each step durable before the next one (the same in docs/RELIABILITY.md's crash table):
 
 1. the directories of the key, made; their names need not be durable yet;
 2. a temporary file `.tmp/<writer>.<session>.<n>`, written and synced;

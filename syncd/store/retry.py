@@ -1,4 +1,4 @@
-"""Trying again: the only loop of its kind. Everybody above lets errors rise.
+"""Trying one request again, for seconds; above, law L4 settles a slot (repo/log.py) and the engine tries jobs again.
 
 Only errors that say `retry` are tried again, and only verbs that may be repeated: never `create`, whose failed tries
 mean something that only law L4 can read.

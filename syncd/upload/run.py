@@ -87,7 +87,7 @@ class _Line:
 
 
 class Uploads:
-    """Runs uploads. Stateless between them: what must survive is in the journal.
+    """Runs uploads. Nothing lives between them but what was counted: what must survive is in the journal.
 
     Args:
         repository: where to.

@@ -12,7 +12,7 @@ from syncd.errors import Conflict, InvalidInput, NotFound, SyncdError
 from syncd.journal.core import Ledger
 from syncd.journal.watches import TakenRow, Watches, WatchRow
 from syncd.lanes import Lane
-from syncd.model.names import DEFAULT_PROJECT, check_name, check_project, check_type, printable
+from syncd.model.names import check_name, check_project, check_type, printable
 from syncd.model.views import WatchView
 from syncd.watch.hints import Hints
 from syncd.watch.inspect import Complete, Nothing, Verdict, Waiting, inspect
@@ -288,7 +288,7 @@ def _checked(
         os.path.normpath(directory),
         check_name(name),
         check_type(kind),
-        check_project(project or DEFAULT_PROJECT),
+        check_project(project),
         float(settle),
         done_marker,
         now,

@@ -149,7 +149,7 @@ class WebDoor:
         return _verdict(await self._facts.alive(), "the journal does not answer")
 
     async def _readyz(self, _request: web.Request) -> web.Response:
-        return _verdict(await self._facts.ready(), "not ready: starting or draining")
+        return _verdict(await self._facts.ready(), "not ready: draining")
 
     async def _metrics(self, _request: web.Request) -> web.Response:
         status = await self._facts.status()

@@ -27,5 +27,5 @@ class Facts(Protocol):
         ...
 
     async def ready(self) -> bool:
-        """Whether new work is accepted: not starting, not draining."""
+        """Whether new work is accepted: not while draining."""
         ...

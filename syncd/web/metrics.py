@@ -14,13 +14,14 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
+from syncd.jobs.states import State
 from syncd.meter import Key, Snapshot
 from syncd.model.views import JobView, StatusView
 
 T = TypeVar("T")
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-OPEN_STATES = frozenset({"accepted", "sending", "committing", "committed", "fetching", "waiting"})
+OPEN_STATES = frozenset(state.value for state in State if not state.ended)
 
 
 class Kind(Enum):
@@ -90,7 +91,6 @@ TABLE: tuple[Named, ...] = (
     Named("syncd_collected_bytes_total", C, "Bytes that garbage collection deleted.", (), "collected_bytes"),
     Named("syncd_rewritten_bytes_total", C, "Bytes written to empty sparse packs.", (), "rewritten_bytes"),
     Named("syncd_gc_epoch", G, "Newest collection epoch that this node collected by.", (), "gc_epoch"),
-    Named("syncd_cache_bytes", G, "Bytes in the download cache.", (), "cache_bytes"),
     Named("syncd_pins_lost_total", C, "Pinned files whose bytes were lost before they were sent.", (), "pins_lost"),
     Named("syncd_pins_rescued_total", C, "Pinned files copied because somebody wanted to write.", (), "pins_rescued"),
     Named("syncd_pin_held_seconds", S, "How long a writer's open() was held for a rescue.", (), "pin_held_seconds"),

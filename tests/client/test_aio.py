@@ -36,6 +36,16 @@ async def test_the_documented_example_awaited(connection, daemon, tmp_path):
         await run.use_artifact("training-data")
 
 
+async def test_what_is_deprecated_is_told_here_too(connection, tmp_path, capsys):
+    (tmp_path / "train.csv").write_text("1")
+    async with aio.init(project="p") as run:
+        await run.log_artifact("train.csv", name="data", type="dataset")
+        await run.use_artifact("data:latest")
+        assert "use_as" not in capsys.readouterr().err
+        await run.use_artifact("data:latest", use_as="train")
+    assert "`use_as` is deprecated" in capsys.readouterr().err
+
+
 async def test_many_calls_at_once_each_get_their_own_answer(connection):
     async def ask(n: int) -> str:
         with pytest.raises(errors.NotFound) as caught:

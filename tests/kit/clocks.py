@@ -1,4 +1,4 @@
-"""Time moved by hand: a test says when it passes, so that nothing in the suite ever sleeps."""
+"""Time moved by hand: a test says when it passes, so that what waits on a Clock never really sleeps."""
 
 from __future__ import annotations
 

@@ -40,7 +40,6 @@ from syncd_client.wire.frames import FrameReader
 from tests.kit.repo_kit import NEW
 
 DEADLINE = 20.0
-_LANES = {"journal": 1, "work": 2, "pin": 2, "rescue": 2, "sync": 1}
 
 
 class NoWatches:

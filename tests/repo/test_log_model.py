@@ -3,7 +3,7 @@
 The world holds each call until it is its turn, delays, drops and repeats creates, lies about their outcome, lets a put
 land at any later time, and kills writers, which begin again with what their journal kept. After every step: no
 transaction twice, none reported done and missing, none reported failed and there, no request logged under two ids.
-Three shortcuts that look right are tried as well; the search must catch each (models/mc1.py is the same as a model).
+Three shortcuts that look right are tried as well; the search must catch each.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -205,6 +207,27 @@ async def test_another_type_is_refused_at_log_from_what_this_node_has_read(tmp_p
         assert (await client.call(m.Status())).failed == 1
         await client.call(m.Cancel(job.job[:4]))
         assert (await client.call(m.Status())).failed == 0
+
+
+async def test_a_file_system_that_does_not_answer_stops_one_request_and_not_the_loop(
+    room: Room, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await room.connect()
+    await client.add("d1", file)
+    await client.call(m.Wait([(await client.call(m.Log("d1", "data", "dataset"))).job], 20.0))
+    loop, asked, answers, real = asyncio.get_running_loop(), asyncio.Event(), threading.Event(), os.path.realpath
+    target = os.fsencode(tmp_path / "out")
+
+    def hang(path: bytes) -> bytes:
+        loop.call_soon_threadsafe(asked.set)
+        return real(path) if answers.wait(5) else b"the loop stood still"
+
+    monkeypatch.setattr("syncd.service.drafts.os.path.realpath", hang)
+    request = client.send(m.Get("data", target))
+    await asked.wait()
+    answers.set()
+    _, job = await client.answer(request)
+    assert job["root"] == target
 
 
 async def test_a_job_is_named_by_any_beginning_that_no_other_has(room: Room, file: Path) -> None:

@@ -300,15 +300,15 @@ async def test_what_cannot_be_watched_is_a_typed_error(bench, tmp_path):
     (tmp_path / "file").touch()
     add = bench.watcher.add
     with pytest.raises(NotFound):
-        await add(os.fsencode(tmp_path / "none"), "n", "t", "", 5.0, "")
+        await add(os.fsencode(tmp_path / "none"), "n", "t", "p", 5.0, "")
     with pytest.raises(InvalidInput, match="cannot watch"):
-        await add(os.fsencode(tmp_path / "file"), "n", "t", "", 5.0, "")
+        await add(os.fsencode(tmp_path / "file"), "n", "t", "p", 5.0, "")
     for wrong in (
-        (b"relative", "n", "t", "", 5.0, ""),
-        (os.fsencode(bench.directory), "a/b", "t", "", 5.0, ""),
-        (os.fsencode(bench.directory), "n", "t", "", -1.0, ""),
-        (os.fsencode(bench.directory), "n", "t", "", float("nan"), ""),
-        (os.fsencode(bench.directory), "n", "t", "", 5.0, "../x"),
+        (b"relative", "n", "t", "p", 5.0, ""),
+        (os.fsencode(bench.directory), "a/b", "t", "p", 5.0, ""),
+        (os.fsencode(bench.directory), "n", "t", "p", -1.0, ""),
+        (os.fsencode(bench.directory), "n", "t", "p", float("nan"), ""),
+        (os.fsencode(bench.directory), "n", "t", "p", 5.0, "../x"),
     ):
         with pytest.raises(InvalidInput):
             await add(*wrong)

@@ -7,12 +7,11 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from syncd_client.progress import size
-from syncd_client.wire.messages import JobInfo, Message, Receipt, VersionInfo
+from syncd_client.wire.messages import JobInfo, Receipt, VersionInfo
 
 _WAYS = {
     "reflink": "reflinked",
     "lease": "linked under a read lease",
-    "link": "linked without a lease",
     "copy": "copied",
     "blob": "copied together (small files)",
     "none": "not protected (immutable, as promised)",
@@ -129,8 +128,3 @@ def version_row(version: VersionInfo, now: float) -> list[str]:
         aliases,
         state,
     ]
-
-
-def messages(items: Sequence[Message]) -> list[Any]:
-    """Return messages as JSON values."""
-    return [jsonable(item) for item in items]

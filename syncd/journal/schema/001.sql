@@ -1,4 +1,4 @@
--- Facts about this node: its id, the boot it last ran in.
+-- Facts about this node: its id, which repository it has seen at a remote.
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
 -- A draft collects files before it is logged; `job` is set when it became one.
@@ -106,7 +106,8 @@ CREATE TABLE logs (
   PRIMARY KEY (repo, log, slot)
 ) WITHOUT ROWID;
 
--- One piece of work. `spec` is what was asked, `result` what came of it, both msgpack; `txn` is the id in the remote.
+-- One piece of work. `spec` is what was asked, `result` what came of it, both msgpack; the
+-- transaction id in the remote is in the `spec`.
 CREATE TABLE jobs (
   job TEXT PRIMARY KEY,
   kind TEXT NOT NULL,            -- upload | download
