@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from syncd import __version__
 from syncd.budget import Budget
+from syncd.check.run import Ground as CheckGround
 from syncd.clock import Chance, Clock, SystemClock, random_hex, system_chance
 from syncd.daemon.create import new_repository
 from syncd.disk import Disk, disk_error
@@ -28,6 +29,7 @@ from syncd.pin.params import PinLanes, PinParams
 from syncd.pin.pins import Pins
 from syncd.repo.remote import Remote
 from syncd.service import Service, ServiceParts
+from syncd.service.checks import CheckVerbs
 from syncd.service.service import Facts
 from syncd.settings import Settings
 from syncd.store.base import Store
@@ -119,7 +121,8 @@ async def compose(settings: Settings, stop: Callable[[], None], seams: Seams) ->
         )  # fmt: skip
         service = Service(
             ServiceParts(
-                facts=_facts(ground, cutter), ledger=ledger, engine=engine, pins=pins, remote=remote, watcher=watcher,
+                facts=_facts(ground, cutter), ledger=ledger, engine=engine, pins=pins, remote=remote,
+                checks=_checks(ground, remote, pins, cutter), watcher=watcher,
                 bus=bus, meter=ground.meter, lane=lanes.files, budget=ground.budget, clock=clock, rng=rng,
                 draft_ttl=settings.server.draft_ttl, stop=stop, memory=resident_bytes,
             )
@@ -194,6 +197,17 @@ def _flows(ground: _Ground, remote: Remote, pins: Pins, cutter: Cutter) -> Calla
         return built[0]
 
     return flows
+
+
+def _checks(ground: _Ground, remote: Remote, pins: Pins, cutter: Cutter) -> CheckVerbs:
+    async def ground_of_a_check() -> CheckGround:
+        return CheckGround(
+            repository=await remote.repository(), memory=ground.memory, mirror=None, ledger=ground.ledger,
+            pins=pins.reader, cutter=cutter, lane=ground.lanes.work, budget=ground.budget, clock=ground.clock,
+            rng=ground.rng, node=ground.node,
+        )  # fmt: skip
+
+    return CheckVerbs(ground_of_a_check, ground.memory, ground.rng)
 
 
 def _discarding(ground: _Ground) -> Callable[[JobRow], Awaitable[None]]:

@@ -74,6 +74,7 @@ class Replies:
             m.ListFiles: self._list_files,
             m.Get: self._get,
             m.Verify: self._verify,
+            m.Fsck: self._fsck,
             m.Remove: self._remove,
             m.Restore: self._restore,
             m.Status: self._status,
@@ -158,7 +159,7 @@ class Replies:
         return to_wire(m.VersionInfo, version)
 
     async def _show(self, r: m.Show, _: Tell) -> m.Message:
-        version = await self._service.history.show(self._key(r.project, r.name), r.ref or LATEST)
+        version = await self._service.show(self._key(r.project, r.name), r.ref or LATEST)
         return to_wire(m.VersionInfo, version)
 
     async def _list_artifacts(self, r: m.ListArtifacts, _: Tell) -> m.Message:
@@ -181,6 +182,13 @@ class Replies:
     async def _verify(self, r: m.Verify, _: Tell) -> m.Message:
         report = await self._service.history.verify(self._key(r.project, r.name), r.ref or LATEST, r.root)
         return to_wire(m.VerifyReport, report)
+
+    async def _fsck(self, r: m.Fsck, tell: Tell) -> m.Message:
+        work = self._service.stepping(
+            lambda told: self._service.checks.fsck(r.read_data, r.seed, r.repair, told),
+            lambda view: tell("step", to_wire(m.StepInfo, view)),
+        )
+        return to_wire(m.CheckReport, await work)
 
     async def _remove(self, r: m.Remove, _: Tell) -> m.Message:
         key = self._key(r.project, r.name)

@@ -18,9 +18,10 @@ from syncd.journal.runs import note_input
 from syncd.lanes import Lane
 from syncd.meter import Meter
 from syncd.model import names
-from syncd.model.views import ArtifactView, JobView, StatusView, TakenView, VersionView, WatchView
+from syncd.model.views import ArtifactView, JobView, StatusView, StepView, TakenView, VersionView, WatchView
 from syncd.pin.pins import Pins
 from syncd.repo.remote import Remote
+from syncd.service.checks import CheckVerbs
 from syncd.service.drafts import DraftVerbs
 from syncd.service.history import HistoryVerbs
 from syncd.service.jobs import JobVerbs, failure_error, is_stuck
@@ -29,6 +30,7 @@ from syncd.watch.watcher import Watcher
 T = TypeVar("T")
 
 _ALIVE_SECONDS = 5.0
+_STEP_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class ServiceParts:
     engine: Engine
     pins: Pins
     remote: Remote
+    checks: CheckVerbs
     watcher: Watcher
     bus: Bus
     meter: Meter
@@ -68,11 +71,12 @@ class ServiceParts:
 
 
 class Service:
-    """Every verb a person could say. `drafts`, `jobs`, `history` and `watcher` hold those of their subject."""
+    """Every verb a person could say. `drafts`, `jobs`, `history`, `checks` and `watcher` hold those of their subject."""
 
     def __init__(self, parts: ServiceParts) -> None:
         self.facts = parts.facts
         self.watcher = parts.watcher
+        self.checks = parts.checks
         self.bus = parts.bus
         self._parts = parts
         rows = JobRows(parts.ledger)
@@ -113,6 +117,13 @@ class Service:
         """Start restoring a version below a directory."""
         version = await self.history.show(key, ref)
         return self.jobs.view(await self.drafts.get(version, ref, root))
+
+    async def show(self, key: names.ArtifactKey, ref: str) -> VersionView:
+        """Return the version that `ref` names, with what a check has found wrong with it; NotFound."""
+        version = await self.history.show(key, ref)
+        repository = await self._parts.remote.repository()
+        damage = await self.checks.damage(repository.id, key, version.version)
+        return replace(version, warnings=[f"damaged when last checked: {damage}"]) if damage else version
 
     async def status(self) -> StatusView:
         """Return the daemon at a glance."""
@@ -224,6 +235,35 @@ class Service:
                     pumping = tasks.create_task(pump(changes))
                     result = await work
                     pumping.cancel()
+        except BaseExceptionGroup as group:
+            raise root_cause(group) from group
+        return result
+
+    async def stepping(
+        self, work: Callable[[Callable[[str, int, int], None]], Awaitable[T]], tell: Callable[[StepView], Awaitable[None]]
+    ) -> T:
+        """Do long work and tell meanwhile how far it is, now and then; the newest step counts.
+
+        A listener that fails (its client went) ends the work.
+        """
+        newest: list[StepView] = []
+
+        async def pump() -> None:
+            told: StepView | None = None
+            while True:
+                await self._parts.clock.sleep(_STEP_SECONDS)
+                if newest and newest[0] != told:
+                    told = newest[0]
+                    await tell(told)
+
+        def note(step: str, done: int, total: int) -> None:
+            newest[:] = [StepView(step, done, total)]
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                pumping = tasks.create_task(pump())
+                result = await work(note)
+                pumping.cancel()
         except BaseExceptionGroup as group:
             raise root_cause(group) from group
         return result

@@ -95,6 +95,7 @@ def show(args: Namespace, console: Console) -> int:
         ("run", version.run),
         ("node", version.node),
         *((f"metadata {key}", json.dumps(value)) for key, value in version.metadata.items()),
+        *(("warning", warning) for warning in version.warnings),
     ]
     console.answer(render.facts(pairs))
     console.give(version)

@@ -456,6 +456,66 @@ class Verify(Request):
 
 
 @message
+class FindingInfo(Message):
+    """One damaged object: `kind` is missing, truncated, flipped, swapped, forked, shortened, unregistered or
+    unreadable. `hurts` names at most 20 versions, `more` counts further ones; `outcome` says what a repair did.
+    """
+
+    kind: str
+    key: str
+    what: str
+    hurts: list[str] = field(default_factory=list)
+    more: int = 0
+    todo: str = ""
+    outcome: str = ""
+    mended: bool = False
+
+
+@message
+class CheckReport(Message):
+    """What a check of the whole remote found. `sound`: nothing is wrong, or wrong any more.
+
+    `found` counts the findings, of which at most 200 are here; `damaged` names at most 1000 versions.
+    """
+
+    sound: bool
+    seed: int
+    artifacts: int
+    versions: int
+    logs: int
+    packs: int
+    packs_read: int
+    bytes_read: int
+    found: int = 0
+    findings: list[FindingInfo] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
+
+
+@message
+class StepInfo(Message):
+    """How far a long request is: what it does now, and `done` of `total` things of that (0: not known)."""
+
+    step: str
+    done: int = 0
+    total: int = 0
+
+
+@message
+class Fsck(Request):
+    """Check the whole remote: every log, manifest and pack that is needed; events "step" carry StepInfo meanwhile.
+
+    `read_data` is the share (0 to 1) of packs whose chunks are read and hashed, drawn by `seed` (nil: by chance).
+    `repair` mends what can be mended and takes the rest out of use; without it nothing is written.
+    """
+
+    op: ClassVar[str] = "fsck"
+    reply: ClassVar[type[Message]] = CheckReport
+    read_data: float = 0.0
+    seed: int | None = None
+    repair: bool = False
+
+
+@message
 class Remove(Request):
     """Mark a version deleted in the log; no bytes are freed, Restore takes it back.
 
@@ -585,11 +645,11 @@ REQUESTS: dict[str, type[Request]] = {
     cls.op: cls
     for cls in (
         Hello, Ping, AddFile, AddDir, DropDraft, Log, ShowJob, ListJobs, Wait, Cancel, Use, Show, ListArtifacts,
-        ListVersions, ListFiles, Get, Verify, Remove, Restore, Status, AddWatch, ListWatches, RemoveWatch,
+        ListVersions, ListFiles, Get, Verify, Fsck, Remove, Restore, Status, AddWatch, ListWatches, RemoveWatch,
         Subscribe, CancelRequest, Shutdown,
     )
 }  # fmt: skip
 """Every verb of protocol 1; the house test holds PROTOCOL.md against it."""
 
-EVENTS: dict[str, type[Message]] = {"job": JobInfo}
+EVENTS: dict[str, type[Message]] = {"job": JobInfo, "step": StepInfo}
 """Event kinds and their bodies."""
