@@ -28,7 +28,6 @@ from syncd_client.wire.messages import (
     PROTOCOL,
     ErrorInfo,
     Hello,
-    JobInfo,
     Message,
     Request,
     Use,
@@ -36,7 +35,7 @@ from syncd_client.wire.messages import (
     Welcome,
 )
 
-OnEvent = Callable[[JobInfo], None]
+OnEvent = Callable[[Any], None]
 
 ONCE_ONLY = frozenset({"cancel", "get", "remove", "restore", "add_watch", "remove_watch", "subscribe", "shutdown"})
 """Verbs that are not asked a second time when the daemon went away before it answered; all others may be repeated."""
@@ -268,7 +267,7 @@ def answer(payload: dict[str, Any], request_id: int, request: Request, on_event:
         event: Message | None = codec.build(EVENTS[kind], body) if kind in EVENTS else None
     except WireError as error:
         raise broken(error) from error
-    if on_event is not None and isinstance(event, JobInfo):
+    if on_event is not None and event is not None:
         on_event(event)
     return False, None
 

@@ -204,3 +204,55 @@ class StatusView:
     pins: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     failed: int = 0
+
+
+
+
+@dataclass(frozen=True, slots=True)
+class CollectStepView:
+    """How far a collection is: what it does, and of how many things how many are done (0 of 0: not known)."""
+
+    step: str
+    done: int = 0
+    total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CollectView:
+    """What a collection found, and, unless it was a dry run, what it did; bytes are of packs and manifests."""
+
+    dry_run: bool
+    artifacts: int
+    versions: int
+    deleted: int
+    packs: int
+    bytes: int
+    needed_packs: int
+    needed_bytes: int
+    young_bytes: int
+    in_use_bytes: int
+    now_packs: int
+    now_bytes: int
+    later_packs: int
+    later_bytes: int
+    sparse_packs: int
+    sparse_bytes: int
+    epoch: int = 0
+    freed_bytes: int = 0
+    rewritten_bytes: int = 0
+    rewritten_versions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainView:
+    """Why a version's bytes are kept; sizes in bytes as stored."""
+
+    project: str
+    name: str
+    version: int
+    kept: bool
+    why: list[str] = field(default_factory=list)
+    stored_bytes: int = 0
+    exclusive_bytes: int = 0
+    shared_with: list[str] = field(default_factory=list)
+    condemned: list[str] = field(default_factory=list)

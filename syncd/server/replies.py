@@ -13,7 +13,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 from syncd.errors import SyncdError
 from syncd.journal.jobs import RunFacts
 from syncd.model.names import LATEST, ArtifactKey
-from syncd.model.views import JobView
+from syncd.model.views import CollectStepView, JobView
 from syncd.service import Service
 from syncd_client.wire import messages as m
 
@@ -77,6 +77,8 @@ class Replies:
             m.Fsck: self._fsck,
             m.Remove: self._remove,
             m.Restore: self._restore,
+            m.Collect: self._collect,
+            m.Explain: self._explain,
             m.Status: self._status,
             m.AddWatch: self._add_watch,
             m.ListWatches: self._list_watches,
@@ -196,6 +198,17 @@ class Replies:
 
     async def _restore(self, r: m.Restore, _: Tell) -> m.Message:
         return to_wire(m.VersionInfo, await self._service.history.restore(self._key(r.project, r.name), r.ref))
+
+    async def _collect(self, r: m.Collect, tell: Tell) -> m.Message:
+        async def step(view: CollectStepView) -> None:
+            await tell("collect", to_wire(m.CollectStep, view))
+
+        view = await self._service.collection.collect(r.dry_run, r.min_age, r.grace, step)
+        return to_wire(m.CollectReport, view)
+
+    async def _explain(self, r: m.Explain, _: Tell) -> m.Message:
+        view = await self._service.collection.explain(self._key(r.project, r.name), r.ref or LATEST)
+        return to_wire(m.Explanation, view)
 
     async def _status(self, r: m.Status, _: Tell) -> m.Message:
         return to_wire(m.StatusInfo, await self._service.status())

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from syncd.budget import Budget
 from syncd.clock import Clock
 from syncd.download.verify import verify_directory, verify_remote
-from syncd.errors import Conflict, InvalidInput, NotFound, SyncdError
+from syncd.errors import Conflict, InvalidInput, NotFound, RemoteUnavailable, SyncdError
 from syncd.format.keys import use_key
 from syncd.format.log import Delete, LogEntry, Undelete
 from syncd.format.manifest import DIRECTORY, FILE, REFERENCE, SYMLINK
@@ -16,6 +17,7 @@ from syncd.model.names import LATEST, ArtifactKey, version_number
 from syncd.model.views import ArtifactView, FileView, VerifyView, VersionView
 from syncd.repo.history import History, Version
 from syncd.repo.repository import Repository
+from syncd.repo.whole import check_whole
 
 _TYPES = {FILE: "file", SYMLINK: "symlink", DIRECTORY: "dir", REFERENCE: "reference"}
 _PAGE_LIMIT = 1000
@@ -120,7 +122,12 @@ class HistoryVerbs:
         return await self._set_deleted(key, ref, True, delete_aliases)
 
     async def restore(self, key: ArtifactKey, ref: str) -> VersionView:
-        """Take a deletion back; `ref` must be a version number. NotFound, InvalidInput."""
+        """Take a deletion back while all of the version's bytes are certain to stay; `ref` must be a version number.
+
+        Raises:
+            NotFound: no such version, or collection has condemned or deleted something that it needs.
+            InvalidInput: not a version number.
+        """
         if version_number(ref) is None:
             raise InvalidInput(
                 f"cannot restore {key}:{ref}", "a deleted version has no aliases", "name it by number: v3"
@@ -131,18 +138,29 @@ class HistoryVerbs:
         repository = await self._repository()
         number = (await repository.history(key)).resolve(ref, deleted_too=True).number
         txn = self._transaction()
+        seen = 0
 
         def build(_: object, prev: bytes) -> LogEntry | None:
             history = repository.replay(key)
             version = history.resolve(f"v{number}", deleted_too=True)
-            if version.deleted == deleted:
+            if version.deleted == deleted or (not deleted and history.fence > seen):
                 return None
             if not aliased_too:
                 _must_have_no_alias(history, number)  # here: whoever gives it one meanwhile takes our slot
-            kind = Delete if deleted else Undelete
-            return kind(txn=txn, prev=prev, node=self._node, at=self._clock.now(), version=number)
+            head: dict[str, Any] = {"txn": txn, "prev": prev, "node": self._node, "at": self._clock.now()}
+            if deleted:
+                return Delete(**head, version=number)
+            return Undelete(**head, gc_seen=seen, version=number)
 
-        await repository.artifact_log(key).append(txn, build)
+        while repository.replay(key).versions[number].deleted != deleted:
+            if not deleted:  # a fence that comes in between has it asked again: what is condemned then?
+                history = repository.replay(key)
+                seen = await check_whole(repository, f"{key}:v{number}", history.versions[number])
+                if seen < history.fence:
+                    raise RemoteUnavailable(
+                        f"collection epoch {history.fence} cannot be read", "a log is fenced by it", "try again"
+                    )
+            await repository.artifact_log(key).append(txn, build)
         history = repository.replay(key)
         return view(history, history.versions[number])
 

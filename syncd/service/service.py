@@ -22,6 +22,7 @@ from syncd.model.views import ArtifactView, JobView, StatusView, StepView, Taken
 from syncd.pin.pins import Pins
 from syncd.repo.remote import Remote
 from syncd.service.checks import CheckVerbs
+from syncd.service.collection import CollectionVerbs
 from syncd.service.drafts import DraftVerbs
 from syncd.service.history import HistoryVerbs
 from syncd.service.jobs import JobVerbs, failure_error, is_stuck
@@ -71,7 +72,7 @@ class ServiceParts:
 
 
 class Service:
-    """Every verb a person could say. `drafts`, `jobs`, `history`, `checks` and `watcher` hold those of their subject."""
+    """Every verb a person could say; `drafts`, `jobs`, `history`, `checks`, `collection`, `watcher`: of a subject."""
 
     def __init__(self, parts: ServiceParts) -> None:
         self.facts = parts.facts
@@ -88,6 +89,9 @@ class Service:
         )  # fmt: skip
         self.history = HistoryVerbs(
             parts.remote.repository, parts.lane, parts.budget, parts.clock, parts.facts.node, self._transaction
+        )
+        self.collection = CollectionVerbs(
+            parts.remote.repository, parts.lane, parts.clock, parts.rng, parts.facts.node, parts.meter
         )
         self.clients = 0
         self.stopped = asyncio.Event()
@@ -240,7 +244,9 @@ class Service:
         return result
 
     async def stepping(
-        self, work: Callable[[Callable[[str, int, int], None]], Awaitable[T]], tell: Callable[[StepView], Awaitable[None]]
+        self,
+        work: Callable[[Callable[[str, int, int], None]], Awaitable[T]],
+        tell: Callable[[StepView], Awaitable[None]],
     ) -> T:
         """Do long work and tell meanwhile how far it is, now and then; the newest step counts.
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from syncd.budget import Budget
+from syncd.check.run import Ground
 from syncd.clock import Clock, SystemClock
 from syncd.disk import Disk
 from syncd.download.run import Downloads
@@ -30,6 +31,7 @@ from syncd.pin import PinLanes, PinParams, Pins
 from syncd.repo.remote import Remote
 from syncd.server.listener import Listener
 from syncd.service import Service, ServiceParts
+from syncd.service.checks import CheckVerbs
 from syncd.service.service import Facts
 from syncd.store.base import Store
 from syncd.upload.parts import UploadParams
@@ -162,6 +164,12 @@ async def service_room(
             uploads = Uploads(repository, journal, pins, lanes["work"], load(), params, budget, clock, "node")
             return Flows(uploads, Downloads(repository, Disk(), lanes["work"], budget))
 
+        async def checked() -> Ground:
+            return Ground(
+                await remote.repository(), JournalMemory(journal), None, journal, pins.reader, load(), lanes["work"],
+                budget, clock, rng, "node",
+            )  # fmt: skip
+
         async def discard(row: JobRow) -> None:
             return
 
@@ -170,7 +178,8 @@ async def service_room(
         service = Service(
             ServiceParts(
                 facts=facts, ledger=journal, engine=engine, pins=pins, remote=remote, watcher=NoWatches(), bus=bus,  # type: ignore[arg-type]
-                meter=Meter(threading.Lock()), lane=lanes["work"], budget=budget, clock=clock, rng=rng, draft_ttl=600.0,
+                checks=CheckVerbs(checked, JournalMemory(journal), rng), meter=Meter(threading.Lock()), lane=lanes["work"],
+                budget=budget, clock=clock, rng=rng, draft_ttl=600.0,
                 stop=lambda: None, memory=lambda: 0,
             )
         )  # fmt: skip

@@ -45,7 +45,8 @@ PAIRS = [
     (views.ErrorView, m.ErrorInfo), (views.ReceiptView, m.Receipt), (views.JobView, m.JobInfo),
     (views.VersionView, m.VersionInfo), (views.ArtifactView, m.ArtifactInfo), (views.FileView, m.FileInfo),
     (views.VerifyView, m.VerifyReport), (views.TakenView, m.TakenInfo), (views.WatchView, m.WatchInfo),
-    (views.StatusView, m.StatusInfo),
+    (views.StatusView, m.StatusInfo), (views.CollectView, m.CollectReport), (views.CollectStepView, m.CollectStep),
+    (views.ExplainView, m.Explanation),
 ]  # fmt: skip
 
 

@@ -36,5 +36,5 @@ def fsck(args: Namespace, console: Console) -> int:
 def _lines(finding: FindingInfo) -> str:
     more = f" and {finding.more} more" if finding.more else ""
     hurts = f"  hurts {', '.join(finding.hurts)}{more}" if finding.hurts else ""
-    lines = [f"{finding.kind.upper()} {finding.what}", hurts, *(f"  {text}" for text in (finding.outcome, finding.todo))]
+    lines = [f"{finding.kind.upper()} {finding.what}", hurts, f"  {finding.outcome}", f"  {finding.todo}"]
     return "\n".join(render.one_line(line) for line in lines if line.strip())

@@ -29,6 +29,7 @@ environment:
 MEANT = {
     "add": "put", "upload": "put", "push": "put", "log": "put", "download": "get", "pull": "get", "fetch": "get",
     "list": "ls", "info": "show", "delete": "rm", "remove": "rm", "undelete": "restore", "stop": "shutdown",
+    "collect": "gc", "prune": "gc", "clean": "gc",
 }  # fmt: skip
 """What other programs call our verbs: for a better answer to who types them, not to be typed."""
 
@@ -186,8 +187,8 @@ def _check(verbs: Any) -> None:
         "fsck",
         "fsck:fsck",
         "check everything in the remote",
-        "Every log, manifest and pack that is needed: whether it is there, has its size and its index. Damage is named\n"
-        "with the versions it hurts. Without --repair nothing is written. Exit code 9 when something is wrong.",
+        "Every log, manifest and pack that is needed: whether it is there, has its size and its index. Damage is\n"
+        "named with the versions it hurts. Without --repair nothing is written. Exit code 9 when something is wrong.",
     )
     fsck.add_argument(
         "--read-data", type=_share, default=0.0, metavar="SHARE", help="read and hash so many of the packs: 5%%, 100%%"
@@ -213,6 +214,23 @@ def _change(verbs: Any) -> None:
     remove.add_argument("--force", action="store_true", help="also when it has aliases: they go with it")
     restore = _verb(verbs, "restore", "change:restore", "take a deletion back")
     restore.add_argument("reference", metavar="[PROJECT/]NAME:V", help="the version, v3")
+    garbage = _verb(
+        verbs,
+        "gc",
+        "garbage:gc",
+        "delete the bytes that nothing needs any more",
+        "Prints the plan first. What is condemned stays for the grace, and goes with a later gc. Safe beside uploads\n"
+        "and other collections, whoever stalls; the daemon's credentials must be allowed to list and delete.\n"
+        "D is a number of seconds, or one with a unit: 90s, 15m, 24h, 7d.",
+    )
+    garbage.add_argument("--dry-run", action="store_true", help="only print the plan")
+    garbage.add_argument("--explain", metavar="NAME:V", help="say why a version's bytes are kept, and change nothing")
+    garbage.add_argument(
+        "--min-age", type=_age, default=86400.0, metavar="D", help="leave alone what is younger (default: 24h)"
+    )
+    garbage.add_argument(
+        "--grace", type=_age, default=86400.0, metavar="D", help="how long condemned bytes stay (default: 24h)"
+    )
 
 
 def _jobs(verbs: Any) -> None:
@@ -289,6 +307,14 @@ def _seed(text: str) -> int:
     if not text.isdecimal() or int(text) >= 1 << 31:
         raise argparse.ArgumentTypeError(f"not a seed: {text}")
     return int(text)
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def _age(text: str) -> float:
+    unit = _UNITS.get(text[-1:], 0)
+    return _seconds(text[:-1]) * unit if unit else _seconds(text)
 
 
 def _count(text: str) -> int:

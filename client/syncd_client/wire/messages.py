@@ -542,6 +542,90 @@ class Restore(Request):
 
 
 @message
+class CollectStep(Message):
+    """How far a collection is: what it does, and of how many things how many are done (0 of 0: not known)."""
+
+    step: str
+    done: int = 0
+    total: int = 0
+
+
+@message
+class CollectReport(Message):
+    """What a collection found and, unless it was a dry run, what it did. Bytes are those of stored objects.
+
+    `needed` is what versions, kept versions, links and open groups need; of the rest `young` is left alone for its age,
+    `in_use` for an upload that goes on. `now` is what is deleted at once, `later` what is when its grace is over.
+    `sparse` packs are rewritten; what that frees, the next collection deletes.
+    """
+
+    dry_run: bool
+    artifacts: int
+    versions: int
+    deleted: int
+    packs: int
+    bytes: int
+    needed_packs: int
+    needed_bytes: int
+    young_bytes: int
+    in_use_bytes: int
+    now_packs: int
+    now_bytes: int
+    later_packs: int
+    later_bytes: int
+    sparse_packs: int
+    sparse_bytes: int
+    epoch: int = 0
+    freed_bytes: int = 0
+    rewritten_bytes: int = 0
+    rewritten_versions: int = 0
+
+
+@message
+class Collect(Request):
+    """Delete what nobody needs; a dry run, the default, says what would be done. Events "collect" tell how far it is.
+
+    `min_age`: younger objects are not condemned; `grace`: how long condemned ones stay. Seconds by the remote's clock.
+    """
+
+    op: ClassVar[str] = "collect"
+    reply: ClassVar[type[Message]] = CollectReport
+    dry_run: bool = True
+    min_age: float = 86400.0
+    grace: float = 86400.0
+
+
+@message
+class Explanation(Message):
+    """Why a version's bytes are kept (`kept`, `why`), or are not; sizes in bytes as stored.
+
+    `exclusive_bytes` are those no other version has. `shared_with` names whose data lies in the same packs, ten at
+    most. `condemned` is what of it collection has condemned: it cannot be restored then.
+    """
+
+    project: str
+    name: str
+    version: int
+    kept: bool
+    why: list[str] = field(default_factory=list)
+    stored_bytes: int = 0
+    exclusive_bytes: int = 0
+    shared_with: list[str] = field(default_factory=list)
+    condemned: list[str] = field(default_factory=list)
+
+
+@message
+class Explain(Request):
+    """Ask why collection keeps a version's bytes; it may be a deleted one."""
+
+    op: ClassVar[str] = "explain"
+    reply: ClassVar[type[Message]] = Explanation
+    name: str
+    ref: str = "latest"
+    project: str = ""
+
+
+@message
 class StatusInfo(Message):
     """The daemon at a glance. `jobs` counts open jobs per state, `failed` those that failed and were not cancelled,
     `pins` files per way, sizes in bytes.
@@ -645,11 +729,11 @@ REQUESTS: dict[str, type[Request]] = {
     cls.op: cls
     for cls in (
         Hello, Ping, AddFile, AddDir, DropDraft, Log, ShowJob, ListJobs, Wait, Cancel, Use, Show, ListArtifacts,
-        ListVersions, ListFiles, Get, Verify, Fsck, Remove, Restore, Status, AddWatch, ListWatches, RemoveWatch,
-        Subscribe, CancelRequest, Shutdown,
+        ListVersions, ListFiles, Get, Verify, Fsck, Remove, Restore, Collect, Explain, Status, AddWatch, ListWatches,
+        RemoveWatch, Subscribe, CancelRequest, Shutdown,
     )
 }  # fmt: skip
 """Every verb of protocol 1; the house test holds PROTOCOL.md against it."""
 
-EVENTS: dict[str, type[Message]] = {"job": JobInfo, "step": StepInfo}
+EVENTS: dict[str, type[Message]] = {"job": JobInfo, "collect": CollectStep, "step": StepInfo}
 """Event kinds and their bodies."""
