@@ -92,6 +92,8 @@ async def _run(
                     ("listener", listener.run()),
                 )
             ]
+            if rooms.mirror is not None:
+                running.append(tasks.create_task(rooms.mirror.run(), name="mirror"))
             seconds = watchdog_seconds(os.environ, os.getpid())
             if seconds is not None:
                 watchdog = Watchdog(

@@ -204,6 +204,9 @@ class StatusView:
     pins: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     failed: int = 0
+    mirror: str = ""
+    mirror_state: str = ""
+    mirror_lag: int = 0
 
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from syncd.clock import Chance, Clock
-from syncd.errors import Corrupt, NotFound
+from syncd.errors import Corrupt, NotFound, RemoteRefused, RemoteUnavailable, SyncdError
 from syncd.format.keys import REGISTRY_LOG, artifact_log, run_log
 from syncd.format.repo import RepoRecord
 from syncd.lanes import Lane
@@ -17,6 +17,7 @@ from syncd.repo.memory import Forgetful, Memory
 from syncd.repo.packs import Packs
 from syncd.repo.registry import Registered, Registry
 from syncd.store.base import Store
+from syncd.store.fallback import Fallback
 
 
 class Repository:
@@ -27,13 +28,19 @@ class Repository:
         record: its repo.json.
         memory: where log entries seen are remembered.
         lane: for decoding and hashing.
+        mirror: another copy of it, read where the remote is away or damaged; nothing is decided by it.
     """
 
-    def __init__(self, store: Store, record: RepoRecord, memory: Memory, lane: Lane, clock: Clock, rng: Chance) -> None:
+    def __init__(
+        self, store: Store, record: RepoRecord, memory: Memory, lane: Lane, clock: Clock, rng: Chance,
+        mirror: Store | None = None,
+    ) -> None:  # fmt: skip
         self.store = store
         self.record = record
-        self.packs = Packs(store, lane)
-        self.manifests = Manifests(store, self.packs, lane)
+        self.mirror = mirror
+        both = Fallback(store, mirror, clock) if mirror is not None else store
+        self.packs = Packs(both, lane, mirror)
+        self.manifests = Manifests(both, self.packs, lane, mirror)
         self.epochs = Epochs(store, clock, rng)
         self._memory = memory
         self._clock = clock
@@ -70,6 +77,30 @@ class Repository:
         if not slots:
             raise NotFound(f"artifact {key} does not exist", "nothing was logged under that name", "syncctl ls")
         return self.replay(key)
+
+    async def found(self, key: ArtifactKey) -> History:
+        """Return the artifact's state for who only reads: the mirror's where the remote is away or its log damaged.
+
+        The mirror may be behind: what is found there is there, what is not may be.
+
+        Raises:
+            NotFound: no such artifact.
+            RemoteUnavailable, RemoteRefused, Corrupt: of the remote, when the mirror does not help.
+        """
+        try:
+            return await self.history(key)
+        except (RemoteUnavailable, RemoteRefused, Corrupt) as error:
+            if self.mirror is None:
+                raise
+            try:
+                name = artifact_log(key)
+                log = Log(self.mirror, Forgetful(), self.id, name, self._clock, self._rng)
+                slots = await log.refresh()
+                if slots:
+                    return History(key).apply(slots)
+            except SyncdError as second:
+                raise error from second
+            raise
 
     def replay(self, key: ArtifactKey) -> History:
         """Return the artifact's state as of the last read of its log, without asking the remote."""

@@ -33,11 +33,12 @@ class HistoryVerbs:
         budget: bounds what is read of the remote at once.
         node: this node's id, told in entries.
         transaction: makes a fresh transaction id.
+        reading: opens the repository for reading alone, by a mirror where the remote is away.
     """
 
     def __init__(
         self, repository: Callable[[], Awaitable[Repository]], lane: Lane, budget: Budget, clock: Clock,
-        node: str, transaction: Callable[[], str],
+        node: str, transaction: Callable[[], str], reading: Callable[[], Awaitable[Repository]],
     ) -> None:  # fmt: skip
         self._repository = repository
         self._lane = lane
@@ -45,10 +46,11 @@ class HistoryVerbs:
         self._clock = clock
         self._node = node
         self._transaction = transaction
+        self._reading = reading
 
     async def show(self, key: ArtifactKey, ref: str) -> VersionView:
         """Return the version that `ref` names; NotFound."""
-        history = await (await self._repository()).history(key)
+        history = await (await self._reading()).found(key)
         return view(history, history.resolve(ref))
 
     async def record_use(self, version: VersionView, run: str) -> list[str]:

@@ -17,6 +17,7 @@ from syncd.journal.jobs import JobRow, JobRows, RunFacts, UploadSpec
 from syncd.journal.runs import note_input
 from syncd.lanes import Lane
 from syncd.meter import Meter
+from syncd.mirror.run import Mirror
 from syncd.model import names
 from syncd.model.views import ArtifactView, JobView, StatusView, StepView, TakenView, VersionView, WatchView
 from syncd.pin.pins import Pins
@@ -69,6 +70,7 @@ class ServiceParts:
     draft_ttl: float
     stop: Callable[[], None]
     memory: Callable[[], int]
+    mirror: Mirror | None = None
 
 
 class Service:
@@ -88,8 +90,9 @@ class Service:
             parts.draft_ttl,
         )  # fmt: skip
         self.history = HistoryVerbs(
-            parts.remote.repository, parts.lane, parts.budget, parts.clock, parts.facts.node, self._transaction
-        )
+            parts.remote.repository, parts.lane, parts.budget, parts.clock, parts.facts.node, self._transaction,
+            parts.remote.reading,
+        )  # fmt: skip
         self.collection = CollectionVerbs(
             parts.remote.repository, parts.lane, parts.clock, parts.rng, parts.facts.node, parts.meter
         )
@@ -125,7 +128,7 @@ class Service:
     async def show(self, key: names.ArtifactKey, ref: str) -> VersionView:
         """Return the version that `ref` names, with what a check has found wrong with it; NotFound."""
         version = await self.history.show(key, ref)
-        repository = await self._parts.remote.repository()
+        repository = await self._parts.remote.reading()
         damage = await self.checks.damage(repository.id, key, version.version)
         return replace(version, warnings=[f"damaged when last checked: {damage}"]) if damage else version
 
@@ -155,6 +158,9 @@ class Service:
             pins=usage.files,
             warnings=list(facts.warnings),
             failed=await self._rows.failed_count(),
+            mirror=parts.mirror.url if parts.mirror else "",
+            mirror_state=parts.mirror.state if parts.mirror else "",
+            mirror_lag=parts.mirror.lag if parts.mirror else 0,
         )
 
     async def logged(self, draft: str) -> str | None:

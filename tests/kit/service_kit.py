@@ -178,8 +178,8 @@ async def service_room(
         service = Service(
             ServiceParts(
                 facts=facts, ledger=journal, engine=engine, pins=pins, remote=remote, watcher=NoWatches(), bus=bus,  # type: ignore[arg-type]
-                checks=CheckVerbs(checked, JournalMemory(journal), rng), meter=Meter(threading.Lock()), lane=lanes["work"],
-                budget=budget, clock=clock, rng=rng, draft_ttl=600.0,
+                checks=CheckVerbs(checked, JournalMemory(journal), rng), meter=Meter(threading.Lock()),
+                lane=lanes["work"], budget=budget, clock=clock, rng=rng, draft_ttl=600.0,
                 stop=lambda: None, memory=lambda: 0,
             )
         )  # fmt: skip

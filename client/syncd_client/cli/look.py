@@ -177,6 +177,7 @@ def status(args: Namespace, console: Console) -> int:
         ("daemon", f"syncd {info.version}, pid {info.pid}, up {age(info.started, time.time())}"),
         ("node", info.node),
         ("remote", f"{info.remote} ({info.remote_state})"),
+        ("mirror", _mirror(info)),
         ("jobs", _counts(info.jobs) or "none open"),
         ("failed", f"{info.failed}: `syncctl jobs` says why, `syncctl cancel JOB` ends it" if info.failed else ""),
         ("queue", size(info.queue_bytes)),
@@ -190,6 +191,11 @@ def status(args: Namespace, console: Console) -> int:
     console.answer(render.facts(pairs))
     console.give(info)
     return errors.OK
+
+
+def _mirror(info: StatusInfo) -> str:
+    behind = f", {render.counted(info.mirror_lag, 'log entry')} behind".replace("entrys", "entries")
+    return f"{info.mirror} ({info.mirror_state}{behind if info.mirror_lag else ''})" if info.mirror else ""
 
 
 def _counts(counts: dict[str, int]) -> str:

@@ -628,7 +628,7 @@ class Explain(Request):
 @message
 class StatusInfo(Message):
     """The daemon at a glance. `jobs` counts open jobs per state, `failed` those that failed and were not cancelled,
-    `pins` files per way, sizes in bytes.
+    `pins` files per way, sizes in bytes; `mirror_lag` log entries that the mirror, if one is set, has not got yet.
     """
 
     version: str
@@ -648,6 +648,9 @@ class StatusInfo(Message):
     pins: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     failed: int = 0
+    mirror: str = ""
+    mirror_state: str = ""
+    mirror_lag: int = 0
 
 
 @message
