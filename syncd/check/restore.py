@@ -42,8 +42,13 @@ class Restoring:
         self._account = account
         self.done: dict[str, str] = {}
 
-    async def run(self, seen: Seen) -> None:
-        """Restore what a walk found damaged and what can be. What cannot be is left as it is."""
+    async def run(self, seen: Seen) -> bool:
+        """Restore what a walk found damaged and what can be; what cannot be is left as it is.
+
+        Returns:
+            Whether anything was restored that was not before.
+        """
+        before = len(self.done)
         for finding in seen.at_head:
             if finding.key == REPO:
                 await self._record()
@@ -59,6 +64,7 @@ class Restoring:
                 await self._manifest(root.manifest, root.manifest_hash, root.digest)
         for pack, state in sorted(seen.packs.items()):
             await self._pack(pack, state)
+        return len(self.done) > before
 
     async def _record(self) -> None:
         data = await self._mirrored(REPO, MAX_RECORD)

@@ -70,19 +70,25 @@ async def _repair(
     told("restoring", 0, len(first.report.findings))
     outcomes: dict[str, str] = {}
     restoring = Restoring(ground.repository, ground.mirror, ground.lane, account)
-    await restoring.run(first)
-    seen = await walk.run(params)
-    damaged = {pack: state for pack, state in seen.packs.items() if _is_damage(state.finding)}
-    if damaged or seen.touched:
+    seen, found = first, _by_name(first)
+    while await restoring.run(seen):  # what is restored may show more: a log its versions, a page its packs
+        seen = await walk.run(params)
+        found = _by_name(seen) | found
+    out_of_use: set[bytes] | None = None
+    while True:
+        damaged = {pack for pack, state in seen.packs.items() if _is_damage(state.finding)}
+        if not (damaged or seen.touched) or (out_of_use is not None and damaged <= out_of_use):
+            break
+        out_of_use = damaged | (out_of_use or set())
         told("quarantine", 0, len(damaged))
-        quarantine = Quarantine(ground.repository, ground.clock, ground.rng, ground.node)
-        epoch = await quarantine.put(damaged)
+        epoch = await Quarantine(ground.repository, ground.clock, ground.rng, ground.node).put(damaged)
         await forget_packs(ground.ledger, ground.repository.id, damaged)
         for pack in damaged:
             ground.repository.packs.forget(pack)
-        outcomes |= await _versions(ground, seen, set(damaged), epoch, account, told)
-        seen = await walk.run(replace(params, repair=False))
-    return _joined(first, restoring.done, outcomes, seen)
+        outcomes |= await _versions(ground, seen, damaged, epoch, account, told)
+        seen = await walk.run(replace(params, repair=False))  # a page that is whole again may show further packs
+        found = _by_name(seen) | found
+    return _joined(list(found.values()), restoring.done, outcomes, seen)
 
 
 async def _versions(
@@ -94,9 +100,7 @@ async def _versions(
     sources = ChunkSources(ground.repository, seen.packs, ground.mirror, ground.ledger, ground.lane, account)
     await sources.learn(manifests)
     places = LocalPlaces(ground.ledger, ground.pins, ground.cutter, ground.lane, account)
-    repair = Repair(
-        ground.repository, avoid, epoch, sources, places, ground.lane, ground.clock, ground.node
-    )  # fmt: skip
+    repair = Repair(ground.repository, avoid, epoch, sources, places, ground.lane, ground.clock, ground.node)
     lost: dict[str, str] = {}
     for number, root in enumerate(roots, 1):
         told("repairing", number, len(roots))
@@ -114,13 +118,17 @@ def _is_damage(finding: Finding | None) -> bool:
     return finding is not None and finding.kind is not Kind.UNREADABLE
 
 
-def _joined(first: Seen, restored: dict[str, str], lost: dict[str, str], last: Seen) -> Report:
+def _by_name(seen: Seen) -> dict[tuple[Kind, str], Finding]:
+    return {(finding.kind, finding.key): finding for finding in seen.report.findings}
+
+
+def _joined(found: list[Finding], restored: dict[str, str], lost: dict[str, str], last: Seen) -> Report:
     """Return what was found, with what became of it; what is damaged now is what the last walk says."""
-    still = {(finding.kind, finding.key): finding for finding in last.report.findings}
+    still = _by_name(last)
     hurt_keys = {finding.key for finding in last.report.findings}
     report = last.report
     told: list[Finding] = []
-    for finding in first.report.findings:
+    for finding in found:
         after = still.pop((finding.kind, finding.key), None)
         if after is None and finding.key in hurt_keys:
             continue  # it is another kind of damage by now, and told as that

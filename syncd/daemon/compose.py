@@ -17,7 +17,7 @@ from syncd.daemon.create import new_repository
 from syncd.disk import Disk, disk_error
 from syncd.download.run import Downloads, discard
 from syncd.engine import Engine, EngineParams, Flows
-from syncd.errors import RemoteRefused, RemoteUnavailable
+from syncd.errors import NotFound, RemoteRefused, RemoteUnavailable
 from syncd.events import Bus
 from syncd.format.chunker import Cutter, load
 from syncd.journal.core import Journal, Ledger, open_journal
@@ -29,9 +29,12 @@ from syncd.mirror.run import Mirror, started_fact
 from syncd.model.names import ArtifactKey
 from syncd.pin.params import PinLanes, PinParams
 from syncd.pin.pins import Pins
+from syncd.repo.init import open_record
 from syncd.repo.remote import Remote
+from syncd.repo.repository import Repository
 from syncd.service import Service, ServiceParts
 from syncd.service.checks import CheckVerbs
+from syncd.service.copies import CopyVerbs
 from syncd.service.service import Facts
 from syncd.settings import Settings
 from syncd.store.base import Store
@@ -129,7 +132,7 @@ async def compose(settings: Settings, stop: Callable[[], None], seams: Seams) ->
         service = Service(
             ServiceParts(
                 facts=_facts(ground, cutter), ledger=ledger, engine=engine, pins=pins, remote=remote,
-                checks=_checks(ground, remote, pins, cutter, target), watcher=watcher,
+                checks=_checks(ground, remote, pins, cutter, target), copies=_copies(ground, remote), watcher=watcher,
                 bus=bus, meter=ground.meter, lane=lanes.files, budget=ground.budget, clock=clock, rng=rng,
                 draft_ttl=settings.server.draft_ttl, stop=stop, memory=resident_bytes, mirror=mirror,
             )
@@ -248,6 +251,21 @@ def _checks(ground: _Ground, remote: Remote, pins: Pins, cutter: Cutter, mirror:
         )  # fmt: skip
 
     return CheckVerbs(ground_of_a_check, ground.memory, ground.rng)
+
+
+def _copies(ground: _Ground, remote: Remote) -> CopyVerbs:
+    @asynccontextmanager
+    async def target(url: str) -> AsyncIterator[Repository]:
+        store = await open_store(parse_remote(url), _store_parts(ground, "copy"), create=False)
+        try:
+            record = await open_record(store)
+            if record is None:
+                raise NotFound("there is no repository at the target", "", "make one: `syncd init URL`")
+            yield Repository(store, record, ground.memory, ground.lanes.work, ground.clock, ground.rng)
+        finally:
+            await store.close()
+
+    return CopyVerbs(remote.reading, target, ground.lanes.work, ground.budget, ground.clock, ground.node)
 
 
 def _discarding(ground: _Ground) -> Callable[[JobRow], Awaitable[None]]:

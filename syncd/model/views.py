@@ -147,6 +147,22 @@ class CheckView:
 
 
 @dataclass(frozen=True, slots=True)
+class CopyView:
+    """What a copy became in the other repository; `bytes_stored` of new packs there, 0 when it was there already."""
+
+    project: str
+    name: str
+    version: int
+    new_version: bool
+    source: str
+    digest: str
+    bytes_stored: int = 0
+    files: int = 0
+    bytes: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
 class StepView:
     """How far a long piece of work is: what it does now, and `done` of `total` things of that (0: not known)."""
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 from syncd.errors import SyncdError
 from syncd.journal.jobs import RunFacts
-from syncd.model.names import LATEST, ArtifactKey
+from syncd.model.names import LATEST, ArtifactKey, check_name, check_project
 from syncd.model.views import CollectStepView, JobView
 from syncd.service import Service
 from syncd_client.wire import messages as m
@@ -75,6 +75,7 @@ class Replies:
             m.Get: self._get,
             m.Verify: self._verify,
             m.Fsck: self._fsck,
+            m.Copy: self._copy,
             m.Remove: self._remove,
             m.Restore: self._restore,
             m.Collect: self._collect,
@@ -191,6 +192,15 @@ class Replies:
             lambda view: tell("step", to_wire(m.StepInfo, view)),
         )
         return to_wire(m.CheckReport, await work)
+
+    async def _copy(self, r: m.Copy, tell: Tell) -> m.Message:
+        key = self._key(r.project, r.name)
+        to = ArtifactKey(check_project(r.to_project or key.project), check_name(r.to_name or key.name))
+        work = self._service.stepping(
+            lambda told: self._service.copies.copy(key, r.ref or LATEST, r.to, to, told),
+            lambda view: tell("step", to_wire(m.StepInfo, view)),
+        )
+        return to_wire(m.CopyReport, await work)
 
     async def _remove(self, r: m.Remove, _: Tell) -> m.Message:
         key = self._key(r.project, r.name)

@@ -24,6 +24,7 @@ from syncd.pin.pins import Pins
 from syncd.repo.remote import Remote
 from syncd.service.checks import CheckVerbs
 from syncd.service.collection import CollectionVerbs
+from syncd.service.copies import CopyVerbs
 from syncd.service.drafts import DraftVerbs
 from syncd.service.history import HistoryVerbs
 from syncd.service.jobs import JobVerbs, failure_error, is_stuck
@@ -60,6 +61,7 @@ class ServiceParts:
     pins: Pins
     remote: Remote
     checks: CheckVerbs
+    copies: CopyVerbs
     watcher: Watcher
     bus: Bus
     meter: Meter
@@ -80,6 +82,7 @@ class Service:
         self.facts = parts.facts
         self.watcher = parts.watcher
         self.checks = parts.checks
+        self.copies = parts.copies
         self.bus = parts.bus
         self._parts = parts
         rows = JobRows(parts.ledger)

@@ -1,4 +1,4 @@
-"""Two remotes: what is committed to the primary comes to the mirror, whatever dies; restore does without the primary."""
+"""Two remotes: what is committed comes to the mirror, whatever dies; restore does without the primary."""
 
 from __future__ import annotations
 
@@ -123,6 +123,7 @@ def whole(mirror: Path) -> bool:
         return True
     copy = mirror.parent / f"copy-{len(objects(mirror))}"
     shutil.copytree(mirror, copy, ignore=shutil.ignore_patterns(".tmp"), dirs_exist_ok=True)
+    (copy / ".tmp").mkdir(exist_ok=True)
     with running_daemon(copy.parent / f"{copy.name}-reader", remote=copy, settings=SMALL) as reader:
         return bool(reader.call(m.Fsck(1.0)).findings == [])
 

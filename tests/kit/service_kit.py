@@ -20,6 +20,7 @@ from syncd.clock import Clock, SystemClock
 from syncd.disk import Disk
 from syncd.download.run import Downloads
 from syncd.engine import Engine, EngineParams, Flows
+from syncd.errors import NotFound
 from syncd.events import Bus
 from syncd.format.chunker import load
 from syncd.journal.core import open_journal
@@ -29,9 +30,11 @@ from syncd.lanes import Lane
 from syncd.meter import Meter
 from syncd.pin import PinLanes, PinParams, Pins
 from syncd.repo.remote import Remote
+from syncd.repo.repository import Repository
 from syncd.server.listener import Listener
 from syncd.service import Service, ServiceParts
 from syncd.service.checks import CheckVerbs
+from syncd.service.copies import CopyVerbs
 from syncd.service.service import Facts
 from syncd.store.base import Store
 from syncd.upload.parts import UploadParams
@@ -170,6 +173,13 @@ async def service_room(
                 budget, clock, rng, "node",
             )  # fmt: skip
 
+        @asynccontextmanager
+        async def nowhere(url: str) -> AsyncIterator[Repository]:
+            raise NotFound(f"no repository at {url}")
+            yield
+
+        copies = CopyVerbs(remote.reading, nowhere, lanes["work"], budget, clock, "node")
+
         async def discard(row: JobRow) -> None:
             return
 
@@ -178,7 +188,7 @@ async def service_room(
         service = Service(
             ServiceParts(
                 facts=facts, ledger=journal, engine=engine, pins=pins, remote=remote, watcher=NoWatches(), bus=bus,  # type: ignore[arg-type]
-                checks=CheckVerbs(checked, JournalMemory(journal), rng), meter=Meter(threading.Lock()),
+                checks=CheckVerbs(checked, JournalMemory(journal), rng), copies=copies, meter=Meter(threading.Lock()),
                 lane=lanes["work"], budget=budget, clock=clock, rng=rng, draft_ttl=600.0,
                 stop=lambda: None, memory=lambda: 0,
             )

@@ -201,6 +201,21 @@ def _check(verbs: Any) -> None:
     )
 
 
+    copying = _verb(
+        verbs,
+        "copy",
+        "copy:copy",
+        "copy a version into another repository",
+        "Every chunk is verified here and over there. Repeating a copy does nothing. Metadata, description and tags\n"
+        "go along, aliases do not. The repository must be there: `syncd init URL` makes one.",
+    )
+    _reference(copying)
+    copying.add_argument("--to", required=True, metavar="URL", help="the other repository's address")
+    copying.add_argument(
+        "--as", default="", metavar="[PROJECT/]NAME", dest="as_name", help="what it is called there (default: as here)"
+    )
+
+
 def _change(verbs: Any) -> None:
     remove = _verb(
         verbs,

@@ -516,6 +516,39 @@ class Fsck(Request):
 
 
 @message
+class CopyReport(Message):
+    """What a copy became in the other repository; `bytes_stored` of new packs there, 0 when it was there already."""
+
+    project: str
+    name: str
+    version: int
+    new_version: bool
+    source: str
+    digest: str
+    bytes_stored: int = 0
+    files: int = 0
+    bytes: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+
+@message
+class Copy(Request):
+    """Copy a version into the repository at `to`, as `to_project`/`to_name` (empty: as here); repeating it is harmless.
+
+    Events "step" carry StepInfo meanwhile.
+    """
+
+    op: ClassVar[str] = "copy"
+    reply: ClassVar[type[Message]] = CopyReport
+    name: str
+    to: str
+    ref: str = "latest"
+    project: str = ""
+    to_name: str = ""
+    to_project: str = ""
+
+
+@message
 class Remove(Request):
     """Mark a version deleted in the log; no bytes are freed, Restore takes it back.
 
@@ -732,8 +765,8 @@ REQUESTS: dict[str, type[Request]] = {
     cls.op: cls
     for cls in (
         Hello, Ping, AddFile, AddDir, DropDraft, Log, ShowJob, ListJobs, Wait, Cancel, Use, Show, ListArtifacts,
-        ListVersions, ListFiles, Get, Verify, Fsck, Remove, Restore, Collect, Explain, Status, AddWatch, ListWatches,
-        RemoveWatch, Subscribe, CancelRequest, Shutdown,
+        ListVersions, ListFiles, Get, Verify, Fsck, Copy, Remove, Restore, Collect, Explain, Status, AddWatch,
+        ListWatches, RemoveWatch, Subscribe, CancelRequest, Shutdown,
     )
 }  # fmt: skip
 """Every verb of protocol 1; the house test holds PROTOCOL.md against it."""
