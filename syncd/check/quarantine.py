@@ -64,7 +64,7 @@ class Quarantine:
             await self._repository.registry().append(
                 _txn(epoch), lambda slots, prev: self._entry(epoch, Registry().apply(slots).fence, prev)
             )
-            artifacts = (await self._repository.registered()).artifacts
+            registry = await self._repository.registered()
         except Corrupt:
             return False
         whole = True
@@ -72,20 +72,21 @@ class Quarantine:
         async def one(item: Registered) -> None:
             nonlocal whole
             try:
-                await self._fence_artifact(epoch, item)
+                await self._fence_artifact(epoch, registry.fence, item)
             except Corrupt:
                 whole = False
 
-        await each(artifacts.values(), one)
+        await each(registry.artifacts.values(), one)
         return whole
 
-    async def _fence_artifact(self, epoch: int, item: Registered) -> None:
+    async def _fence_artifact(self, epoch: int, born: int, item: Registered) -> None:
+        """Fence one log; one that is empty gets its slot 0, which has seen what the registry's fence said."""
         log, history = self._repository.visit(item.key)
 
         def create(slots: list[Slot], prev: bytes) -> LogEntry | None:
             if slots:
                 return None
-            return Create(**self._head(f"{_txn(epoch)}-new", prev), gc_seen=epoch, type=item.type)
+            return Create(**self._head(f"{_txn(epoch)}-new", prev), gc_seen=born, type=item.type)
 
         def fence(slots: list[Slot], prev: bytes) -> LogEntry | None:
             return self._entry(epoch, history.apply(slots[history.applied :]).fence, prev)

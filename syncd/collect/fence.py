@@ -62,16 +62,17 @@ class Fencing:
         is found here is all that ever needs to be rescued.
         """
         await self._repository.registry().append(_txn(epoch), lambda slots, prev: self._registry(epoch, slots, prev))
-        artifacts = (await self._repository.registered()).artifacts
+        registry = await self._repository.registered()
+        born, artifacts = registry.fence, list(registry.artifacts.values())
         found = Survey()
 
         async def one(item: Registered) -> None:
             log, history = self._repository.visit(item.key)
-            await self._fence_artifact(epoch, item, log, history)
+            await self._fence_artifact(epoch, born, item, log, history)
             found.take(history.apply(log.slots), set())
             self._told(found.artifacts, len(artifacts))
 
-        await each(artifacts.values(), one)
+        await each(artifacts, one)
         return found
 
     async def end(self, epoch: int, marks: Marks, held: set[bytes]) -> None:
@@ -87,11 +88,17 @@ class Fencing:
                 )
                 await self._repository.epochs.close(done)
 
-    async def _fence_artifact(self, epoch: int, item: Registered, log: Log, history: History) -> None:
+    async def _fence_artifact(self, epoch: int, born: int, item: Registered, log: Log, history: History) -> None:
+        """Fence one log; `born` is the registry's fence as it was read with the artifact in it.
+
+        A slot 0 from us says that fence and not our own epoch: another collection may have gone by in between, which
+        did not see the artifact and does not come back to its log.
+        """
+
         def create(slots: list[Slot], prev: bytes) -> LogEntry | None:
             if slots:
                 return None
-            return Create(**self._head(f"{_txn(epoch)}-new", prev), gc_seen=epoch, type=item.type)
+            return Create(**self._head(f"{_txn(epoch)}-new", prev), gc_seen=born, type=item.type)
 
         def fence(slots: list[Slot], prev: bytes) -> LogEntry | None:
             fenced = history.apply(slots[history.applied :]).fence >= epoch

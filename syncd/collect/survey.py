@@ -85,5 +85,5 @@ async def survey(repository: Repository, asked: set[str]) -> Survey:
         log, history = repository.visit(item.key)
         found.take(history.apply(await log.refresh()), asked)
 
-    await each((await repository.registered()).artifacts.values(), replay)
+    await each(list((await repository.registered()).artifacts.values()), replay)
     return found

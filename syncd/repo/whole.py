@@ -61,7 +61,8 @@ async def _stat_all(repository: Repository, name: str, packs: set[bytes]) -> Non
 
 def _refuse(name: str, dead: set[str]) -> None:
     if dead:
-        raise _gone(name, f"garbage collection has condemned {min(dead)}, and {len(dead) - 1} more objects of it")
+        more = f" and {len(dead) - 1} more of its objects" if len(dead) > 1 else ""
+        raise _gone(name, f"garbage collection has condemned {min(dead)}{more}")
 
 
 def _gone(name: str, why: str) -> NotFound:

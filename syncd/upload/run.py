@@ -144,6 +144,9 @@ class Uploads:
 
     async def commit(self, job: JobRow, spec: UploadSpec, meter: Progress) -> JobResult:
         """Write the commit entry of a job whose bytes are stored. May be repeated until it says done."""
+        if job.attempt:  # it has waited, and may wait on: what it stored grows old
+            in_use = PacksInUse(self._repository.store, spec.txn, set)
+            await in_use.again(await packs_of_job(self._ledger, self._repository.id, job.job))
         while True:
             await self.store(job, spec, meter)  # nothing to do, unless the journal lost what it noted
             ready = await prepared(self._ledger, job.job)

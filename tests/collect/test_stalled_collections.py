@@ -13,7 +13,7 @@ from syncd.format.log import Delete
 from syncd.store.memory import MemoryStore
 from tests.collect.test_stalled_writers import NEW, OLD, check, from_call, nothing_left_over, upload
 from tests.kit.collect_kit import Stalled, add, collect, fresh, keys_of, readable
-from tests.kit.stores import FlakyStore
+from tests.kit.stores import FlakyStore, Recording, on, refuse
 
 EFFECTS = 70
 
@@ -73,6 +73,47 @@ async def test_a_collection_that_dies_at_any_effect_is_ended_by_the_next(tmp_pat
         await check(inner, base / "four", base / "out", "data", 1)
         await check(inner, base / "four", base / "out", "other", 0, OLD)
     assert died > 20
+
+
+class AfterTheRegistry(Recording):
+    """Does something else once its caller has put an entry into the registry's log."""
+
+    meanwhile = None
+
+    async def create(self, key, data):
+        await super().create(key, data)
+        if key.startswith("reg/log") and self.meanwhile is not None:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            await meanwhile()
+
+
+async def test_slot_0_from_a_stalled_collection_lets_in_nobody_whom_a_later_one_did_not_see(tmp_path):
+    """It has fenced the registry and stalls; a later one goes by; then the artifact is registered, by who has seen."""
+    inner = MemoryStore()
+    early, late = FlakyStore(inner), FlakyStore(inner)
+    async with (
+        fresh(AfterTheRegistry(inner), tmp_path / "a") as stalled,
+        fresh(inner, tmp_path / "b") as other,
+        fresh(early, tmp_path / "c") as first,
+        fresh(late, tmp_path / "d") as second,
+    ):
+        await other.upload(OLD)
+        await add(other, Delete, version=0)
+
+        async def meanwhile():
+            early.plan = on("create", "reg/log/", refuse())  # everything is stored, having seen epoch 1
+            with pytest.raises(RemoteUnavailable):
+                await first.upload(NEW, "new", txn="first")
+            await collect(other)  # epoch 2 condemns that and deletes it
+            late.plan = on("create", "a/p/new/log/", refuse())  # registered, having seen epoch 2; no slot 0
+            with pytest.raises(RemoteUnavailable):
+                await second.upload(OLD, "new", txn="second")
+
+        stalled.store.meanwhile = meanwhile
+        await collect(stalled)
+        early.plan = late.plan = lambda call: None
+        result = await first.upload(NEW, "new", txn="first")
+        await check(inner, tmp_path / "e", tmp_path / "out", "new", result.version)
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -50,6 +50,7 @@ VERBS = [
     "verify",
     "rm",
     "restore",
+    "gc",
     "jobs",
     "wait",
     "cancel",

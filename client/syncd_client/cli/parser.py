@@ -222,8 +222,8 @@ def _change(verbs: Any) -> None:
         "rm",
         "change:remove",
         "mark a version deleted",
-        "No bytes are freed: `restore` brings the version back, without its aliases. When it was the latest, the one\n"
-        "before it is that now.",
+        "No bytes are freed before `gc`: until then `restore` brings the version back, without its aliases. When it\n"
+        "was the latest, the one before it is that now.",
     )
     remove.add_argument("reference", metavar="[PROJECT/]NAME:V", help="the version, v3, or an alias of it")
     remove.add_argument("--force", action="store_true", help="also when it has aliases: they go with it")
