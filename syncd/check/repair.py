@@ -49,7 +49,7 @@ class Repair:
     """Repairs versions.
 
     Args:
-        avoid: packs that nothing new may refer to: the damaged ones.
+        avoid: packs that nothing new may refer to: damaged, quarantined, condemned.
         epoch: the newest that has been read; in names and as `gc_seen`.
         sources, places: where chunks, and files, may still be.
         node: this node's id, told in entries.

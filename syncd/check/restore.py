@@ -16,7 +16,17 @@ from syncd.errors import Conflict, Corrupt, NotFound, SyncdError
 from syncd.format.epoch import MAX_EPOCH, decode_done, decode_epoch
 from syncd.format.keys import EPOCHS, REPO, pack_key, slot_key
 from syncd.format.manifest import MAX_MANIFEST, decode_manifest
-from syncd.format.pack import Frame, parse_tail, view_frame
+from syncd.format.pack import (
+    FRAME,
+    FRAME_MAGIC,
+    HEADER,
+    PACK_MAGIC,
+    PACK_VERSION,
+    TRAILER,
+    Frame,
+    parse_tail,
+    view_frame,
+)
 from syncd.format.repo import MAX_RECORD, decode_repo, encode_repo
 from syncd.lanes import Lane
 from syncd.repo.repository import Repository
@@ -129,9 +139,19 @@ class Restoring:
 
 
 def prove_pack(pack: bytes, data: bytes) -> tuple[Frame, ...]:
-    """Return the frames of a whole pack; Corrupt unless it is that pack and every chunk in it is right."""
+    """Return the frames of a whole pack; Corrupt unless it is that pack, every chunk in it right and every head."""
     frames = parse_tail(data, pack, len(data))
     whole = memoryview(data)
+    nonce = TRAILER.unpack_from(data, len(data) - TRAILER.size)[0]
+    heads = [HEADER.pack(PACK_MAGIC, PACK_VERSION, 0, nonce)]
     for frame in frames:
         view_frame(frame, whole[frame.offset : frame.offset + frame.stored_length])
+        heads.append(
+            FRAME.pack(
+                FRAME_MAGIC, frame.raw_length, frame.stored_length, frame.codec, frame.encryption, 0, frame.hash
+            )
+        )
+    ends = [HEADER.size, *(frame.offset for frame in frames)]
+    if any(whole[end - len(head) : end] != head for head, end in zip(heads, ends, strict=True)):
+        raise Corrupt("the heads of its frames are damaged", "its index says otherwise")
     return frames

@@ -64,9 +64,7 @@ async def check(ground: Ground, params: CheckParams, told: Told = lambda step, d
         return await _repair(ground, params, walk, seen, account, told)
 
 
-async def _repair(
-    ground: Ground, params: CheckParams, walk: Walk, first: Seen, account: Account, told: Told
-) -> Report:
+async def _repair(ground: Ground, params: CheckParams, walk: Walk, first: Seen, account: Account, told: Told) -> Report:
     told("restoring", 0, len(first.report.findings))
     outcomes: dict[str, str] = {}
     restoring = Restoring(ground.repository, ground.mirror, ground.lane, account)
@@ -85,7 +83,7 @@ async def _repair(
         await forget_packs(ground.ledger, ground.repository.id, damaged)
         for pack in damaged:
             ground.repository.packs.forget(pack)
-        outcomes |= await _versions(ground, seen, damaged, epoch, account, told)
+        outcomes |= await _versions(ground, seen, set(damaged), epoch, account, told)
         seen = await walk.run(replace(params, repair=False))  # a page that is whole again may show further packs
         found = _by_name(seen) | found
     return _joined(list(found.values()), restoring.done, outcomes, seen)
@@ -100,6 +98,8 @@ async def _versions(
     sources = ChunkSources(ground.repository, seen.packs, ground.mirror, ground.ledger, ground.lane, account)
     await sources.learn(manifests)
     places = LocalPlaces(ground.ledger, ground.pins, ground.cutter, ground.lane, account)
+    async for judged in ground.repository.epochs.every():  # what another manifest refers to may be condemned
+        avoid |= judged.packs | judged.quarantined
     repair = Repair(ground.repository, avoid, epoch, sources, places, ground.lane, ground.clock, ground.node)
     lost: dict[str, str] = {}
     for number, root in enumerate(roots, 1):

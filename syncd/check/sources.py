@@ -14,6 +14,7 @@ from syncd.budget import Account
 from syncd.check.packs import PackJudge, PackState
 from syncd.collect.each import each
 from syncd.errors import Corrupt, NotFound, RemoteRefused
+from syncd.format.digest import hash_bytes
 from syncd.format.keys import PACKS, parse_pack
 from syncd.format.manifest import Manifest
 from syncd.format.pack import Frame
@@ -96,11 +97,15 @@ class ChunkSources:
         """Return the bytes of a chunk that lay at a place, None when none of the sources has them."""
         pack, number = place
         state = self._states.get(pack)
+        if state is None:  # nothing is wrong with it, but nothing new may refer to it
+            with suppress(Corrupt, NotFound, RemoteRefused):
+                data = await self._packs.chunk(pack, number)
+                return data if hash_bytes(data) == hashed else None
         if state is not None and number in state.frames and number not in state.bad:
             with suppress(Corrupt, NotFound, RemoteRefused):
-                (data,) = await self._packs.chunks(pack, [state.frames[number]])
+                (found,) = await self._packs.chunks(pack, [state.frames[number]])
                 if state.frames[number].hash == hashed:
-                    return bytes(data)
+                    return bytes(found)
         elsewhere = self._elsewhere.get(hashed)
         if elsewhere is not None:
             with suppress(Corrupt, NotFound, RemoteRefused):
@@ -108,6 +113,6 @@ class ChunkSources:
         frame = self._in_mirror.get(place)
         if frame is not None and self._mirrored is not None and frame.hash == hashed:
             with suppress(Corrupt, NotFound, RemoteRefused):
-                (data,) = await self._mirrored.chunks(pack, [frame])
-                return bytes(data)
+                (found,) = await self._mirrored.chunks(pack, [frame])
+                return bytes(found)
         return None

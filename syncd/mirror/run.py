@@ -185,4 +185,3 @@ class Mirror:
 
 def _live(history: History) -> list[Root]:
     return [root for root in needed(history) if root.why != "deleted"]
-
