@@ -13,7 +13,7 @@ from typing import Any
 
 from syncd.clock import Chance, Clock, random_hex
 from syncd.collect.each import each
-from syncd.errors import Corrupt
+from syncd.errors import Corrupt, RemoteRefused
 from syncd.format.epoch import QUARANTINED_LIMIT, Epoch, EpochDone
 from syncd.format.log import Create, Fence, LogEntry
 from syncd.repo.log import Slot
@@ -65,7 +65,7 @@ class Quarantine:
                 _txn(epoch), lambda slots, prev: self._entry(epoch, Registry().apply(slots).fence, prev)
             )
             registry = await self._repository.registered()
-        except Corrupt:
+        except (Corrupt, RemoteRefused):
             return False
         whole = True
 
@@ -73,7 +73,7 @@ class Quarantine:
             nonlocal whole
             try:
                 await self._fence_artifact(epoch, registry.fence, item)
-            except Corrupt:
+            except (Corrupt, RemoteRefused):
                 whole = False
 
         await each(registry.artifacts.values(), one)

@@ -14,7 +14,7 @@ from syncd.check.restore import Restoring
 from syncd.check.sources import ChunkSources
 from syncd.check.walk import Seen, Told, Walk
 from syncd.clock import Chance, Clock
-from syncd.errors import Corrupt
+from syncd.errors import Corrupt, RemoteRefused
 from syncd.format.chunker import Cutter
 from syncd.format.keys import PACKS
 from syncd.journal.core import Ledger
@@ -107,7 +107,7 @@ async def _versions(
         why = "its log is damaged: nothing can be written to it"
         try:
             why = await repair.version(root, seen.manifests.get(root.manifest))
-        except Corrupt as error:
+        except (Corrupt, RemoteRefused) as error:
             why = f"{why}: {error.what}"
         if why:
             lost[root.owner] = why

@@ -194,3 +194,14 @@ async def test_a_chunk_of_a_mirror_is_verified_before_it_is_stored(tmp_path):
     async with fresh(store, tmp_path / "two") as two:
         report = await fsck(two, MENDING, mirror)
         assert report.damaged == {"p/data:v0": "f0: a chunk of it is nowhere to be had"}
+
+
+async def test_a_node_remembers_what_is_quarantined_over_its_lives(tmp_path):
+    store, _ = await damaged(tmp_path, with_a_copy=False)
+    async with fresh(store, tmp_path / "three") as three:
+        assert not (await fsck(three, MENDING)).sound
+    async with fresh(store, tmp_path / "four") as four:
+        await four.upload({b"other": b"bytes"}, "other")  # it reads the epoch, and notes that it has ended
+    async with fresh(store, tmp_path / "four") as four:
+        await four.upload(NEW)  # the newest version, whose chunks it learns, refers to the damaged packs
+        assert await readable(four, tmp_path / "out", 1) == NEW

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from syncd_client import errors
 from syncd_client.wire import messages as m
-from tests.kit.daemon import SMALL, Daemon, running_daemon
+from tests.kit.daemon import SMALL, Daemon, running_daemon, until
 
 FILES = 12
 
@@ -285,3 +286,62 @@ def test_a_version_that_was_deleted_is_nobodys_loss(node: Daemon, tmp_path: Path
     for path in objects(node, "packs"):
         os.unlink(path)
     assert fsck(node, 1.0).findings == []
+
+
+def test_lost_packs_are_rebuilt_from_the_spool(node: Daemon, tmp_path: Path) -> None:
+    made = fill(tmp_path / "in", 1)
+    node.put_done(tmp_path / "in", name="data")
+    fill(tmp_path / "other", 5, 1)
+    node.put_done(tmp_path / "other", name="stuck")
+    slot = objects(node, "a/uncategorized/stuck/log")[-1]
+    right = slot.read_bytes()
+    slot.unlink()  # this artifact takes no entry; what is logged to it stays in the spool
+    slot.symlink_to("nowhere")
+    job = node.put(tmp_path / "in", name="stuck")
+    shutil.rmtree(tmp_path / "in")
+    until(lambda: node.call(m.ShowJob(job.job)).state == "waiting")
+    page = page_packs(node)
+    for victim in objects(node, "packs"):
+        if victim.name not in page:
+            victim.unlink()
+    report = node.call(m.Fsck(0.0, 7, True))
+    mended = [finding for finding in report.findings if finding.key.startswith("packs/")]
+    assert mended and all(finding.mended for finding in mended if "uncategorized/data:v0" in finding.hurts)
+    assert restored(node, "data", tmp_path / "out") == made
+    slot.unlink()
+    slot.write_bytes(right)
+    until(lambda: node.call(m.ShowJob(job.job)).state == "done")
+    assert restored(node, "stuck", tmp_path / "back") == made
+
+
+def test_a_check_is_cancelled_with_its_request_and_tells_how_far_it_is(node: Daemon, tmp_path: Path) -> None:
+    fill(tmp_path / "in", 1, 60)
+    node.put_done(tmp_path / "in", name="data")
+    steps: list[m.StepInfo] = []
+    report = node.connect().call(m.Fsck(1.0, 7), steps.append)
+    assert isinstance(report, m.CheckReport)
+    assert all(isinstance(step, m.StepInfo) for step in steps)
+    connection = node.connect()
+    for _ in range(3):
+        with pytest.raises(errors.Cancelled):
+            cancel_at_once(node, m.Fsck(1.0, 7))
+    assert connection.call(m.Fsck(0.0)).sound
+
+
+def cancel_at_once(node: Daemon, request: m.Request) -> None:
+    import socket
+
+    from syncd_client.wire.codec import decode_server_frame, encode_request
+    from syncd_client.wire.frames import FrameReader
+
+    with socket.socket(socket.AF_UNIX) as raw:
+        raw.connect(str(node.socket))
+        raw.sendall(encode_request(1, m.Hello("tests")))
+        raw.sendall(encode_request(2, request) + encode_request(3, m.CancelRequest(2)))
+        frames = FrameReader()
+        while True:
+            for payload in frames.feed(raw.recv(1 << 16)):
+                number, kind, body = decode_server_frame(payload)[:3]
+                if number == 2 and kind == "error":
+                    raise errors.from_code(body["code"], body["what"])
+                assert not (number == 2 and kind == "ok"), "it was faster"
