@@ -121,6 +121,10 @@ class Mirror:
                 failures += 1
                 self.state = error.what if isinstance(error, SyncdError) else str(error)
                 log.warning("mirror %s: %s", self.url, error)
+            except Exception as error:  # a bug here is no reason to stop what people wait for
+                failures += 1
+                self.state = f"unexpected error: {error!r}"
+                log.exception("mirror %s: unexpected error", self.url)
             if failures:
                 await self._clock.sleep(retry_delay(failures, self._rng.random()))
                 keys = None

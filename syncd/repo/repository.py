@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from syncd.clock import Chance, Clock
 from syncd.errors import Corrupt, NotFound, RemoteRefused, RemoteUnavailable, SyncdError
 from syncd.format.keys import REGISTRY_LOG, artifact_log, run_log
@@ -9,7 +11,7 @@ from syncd.format.repo import RepoRecord
 from syncd.lanes import Lane
 from syncd.model.names import ArtifactKey
 from syncd.repo.epochs import Epochs
-from syncd.repo.history import History
+from syncd.repo.history import History, Version
 from syncd.repo.init import open_record
 from syncd.repo.log import Log
 from syncd.repo.manifests import Manifests
@@ -18,6 +20,14 @@ from syncd.repo.packs import Packs
 from syncd.repo.registry import Registered, Registry
 from syncd.store.base import Store
 from syncd.store.fallback import Fallback
+
+
+class Found(NamedTuple):
+    """A version in its history; `away` says why the mirror was asked for it, "" where it was not."""
+
+    history: History
+    version: Version
+    away: str = ""
 
 
 class Repository:
@@ -78,29 +88,27 @@ class Repository:
             raise NotFound(f"artifact {key} does not exist", "nothing was logged under that name", "syncctl ls")
         return self.replay(key)
 
-    async def found(self, key: ArtifactKey) -> History:
-        """Return the artifact's state for who only reads: the mirror's where the remote is away or its log damaged.
-
-        The mirror may be behind: what is found there is there, what is not may be.
+    async def found(self, key: ArtifactKey, ref: str) -> Found:
+        """Return a version for who only reads: by the mirror's word where the remote is away or its log damaged.
 
         Raises:
-            NotFound: no such artifact.
-            RemoteUnavailable, RemoteRefused, Corrupt: of the remote, when the mirror does not help.
+            NotFound: no such version.
+            RemoteUnavailable, RemoteRefused, Corrupt: of the remote, when the mirror does not help; it may be behind,
+                so what it does not have may exist.
         """
         try:
-            return await self.history(key)
+            history = await self.history(key)
         except (RemoteUnavailable, RemoteRefused, Corrupt) as error:
             if self.mirror is None:
                 raise
             try:
                 name = artifact_log(key)
                 log = Log(self.mirror, Forgetful(), self.id, name, self._clock, self._rng)
-                slots = await log.refresh()
-                if slots:
-                    return History(key).apply(slots)
+                history = History(key).apply(await log.refresh())
+                return Found(history, history.resolve(ref), error.what)
             except SyncdError as second:
                 raise error from second
-            raise
+        return Found(history, history.resolve(ref))
 
     def replay(self, key: ArtifactKey) -> History:
         """Return the artifact's state as of the last read of its log, without asking the remote."""

@@ -41,8 +41,7 @@ class CopyVerbs:
             Corrupt, RemoteUnavailable, RemoteRefused: as the remotes say.
         """
         source = await self.source()
-        history = await source.found(key)
-        version = history.resolve(ref)
+        history, version, _ = await source.found(key, ref)
         async with self.target(url) as target:
             same_repository(source, target)
             work = CopyWork(source, target, self.lane, self.budget, self.clock, self.node)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from syncd.budget import Budget
@@ -50,8 +51,11 @@ class HistoryVerbs:
 
     async def show(self, key: ArtifactKey, ref: str) -> VersionView:
         """Return the version that `ref` names; NotFound."""
-        history = await (await self._reading()).found(key)
-        return view(history, history.resolve(ref))
+        found = await (await self._reading()).found(key, ref)
+        shown = view(found.history, found.version)
+        if found.away:
+            shown = replace(shown, warnings=[f"as the mirror has it, which may be behind: {found.away}"])
+        return shown
 
     async def record_use(self, version: VersionView, run: str) -> list[str]:
         """Note that a run uses a version, best effort; return warnings."""
@@ -89,9 +93,8 @@ class HistoryVerbs:
 
     async def files(self, key: ArtifactKey, ref: str, after: bytes, limit: int) -> tuple[list[FileView], bytes]:
         """Return a page of a version's entries behind a path, and where the next page begins."""
-        repository = await self._repository()
-        version = (await repository.history(key)).resolve(ref)
-        manifest = await repository.manifests.read(version)
+        repository = await self._reading()
+        manifest = await repository.manifests.read((await repository.found(key, ref)).version)
         size = max(1, min(limit, _PAGE_LIMIT))
         page: list[FileView] = []
         weight = 0

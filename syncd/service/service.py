@@ -121,7 +121,7 @@ class Service:
             return version
         used = f"{key}:v{version.version}"
         await note_input(self._parts.ledger, run.project, run.id, used, self._parts.clock.now())
-        return replace(version, warnings=await self.history.record_use(version, run.id))
+        return replace(version, warnings=[*version.warnings, *await self.history.record_use(version, run.id)])
 
     async def get(self, key: names.ArtifactKey, ref: str, root: bytes) -> JobView:
         """Start restoring a version below a directory."""
@@ -133,7 +133,8 @@ class Service:
         version = await self.history.show(key, ref)
         repository = await self._parts.remote.reading()
         damage = await self.checks.damage(repository.id, key, version.version)
-        return replace(version, warnings=[f"damaged when last checked: {damage}"]) if damage else version
+        told = [*version.warnings, f"damaged when last checked: {damage}"]
+        return replace(version, warnings=told) if damage else version
 
     async def status(self) -> StatusView:
         """Return the daemon at a glance."""

@@ -53,6 +53,9 @@ def test_a_version_is_restored_while_the_primary_is_away(tmp_path: Path, places:
         node.put_done(tmp_path / "in", name="data")
         caught_up(node, primary, mirror)
         primary.rename(tmp_path / "away")
+        assert "as the mirror has it" in node.syncctl("show", "data").stdout
+        assert node.syncctl("files", "data").stdout.count("file-") == len(made)
+        assert node.syncctl("show", "data:v7").returncode == 8  # the mirror may be behind: that is not "not found"
         node.get_done("data", tmp_path / "out")
         assert read(tmp_path / "out") == made
         node.stop()
