@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -69,21 +70,22 @@ class LocalPlaces:
 
     async def find(self, entry: Entry, chunker: Params) -> LocalFile | None:
         """Return a file with the content of an entry, None when this node has none."""
-        async for source, open_it in self._candidates(entry):
-            hold = await self._account.take(_WINDOW)
-            try:
-                chunks = await self._lane.run(_cut, open_it, entry, chunker, self._cutter)
-            finally:
-                hold.release()
-            if chunks is not None:
-                return LocalFile(source, open_it, chunks)
+        async with aclosing(self._candidates(entry)) as candidates:
+            async for source, open_it in candidates:
+                hold = await self._account.take(_WINDOW)
+                try:
+                    chunks = await self._lane.run(_cut, open_it, entry, chunker, self._cutter)
+                finally:
+                    hold.release()
+                if chunks is not None:
+                    return LocalFile(source, open_it, chunks)
         return None
 
     async def chunk(self, file: LocalFile, number: int) -> bytes | None:
         """Return one chunk of a file, None when it is not what it was any more."""
         return await self._lane.run(_read, file, number)
 
-    async def _candidates(self, entry: Entry) -> AsyncIterator[tuple[str, Open]]:
+    async def _candidates(self, entry: Entry) -> AsyncGenerator[tuple[str, Open], None]:
         for root in await self._roots():
             path = os.path.join(root, entry.path)
             if _looks_like(path, entry.size):

@@ -7,8 +7,8 @@ that is done again after a crash stores the same packs and writes no second entr
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, suppress
 
 from syncd.check.places import LocalFile, LocalPlaces
 from syncd.check.sources import ChunkSources, Place
@@ -80,15 +80,17 @@ class Repair:
             manifest: the one that the log names, None when it cannot be read.
         """
         why = "its manifest cannot be read, and no other one has its content"
-        async for candidate in self._candidates(root, manifest):
-            try:
-                await self._store(root, candidate)
-                return "" if await self._rebase(root, candidate) else "it changed while it was repaired: repair again"
-            except (Lost, Corrupt) as lost:
-                why = str(lost)
+        async with aclosing(self._candidates(root, manifest)) as candidates:
+            async for candidate in candidates:
+                try:
+                    await self._store(root, candidate)
+                    done = await self._rebase(root, candidate)
+                    return "" if done else "it changed while it was repaired: repair again"
+                except (Lost, Corrupt) as lost:
+                    why = str(lost)
         return why
 
-    async def _candidates(self, root: Root, manifest: Manifest | None) -> AsyncIterator[Manifest]:
+    async def _candidates(self, root: Root, manifest: Manifest | None) -> AsyncGenerator[Manifest, None]:
         """Yield manifests that say what the version holds: its own, then any other of the same digest."""
         if manifest is not None:
             yield manifest
