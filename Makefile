@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -rs
 JOBS   ?= 2
 INPUTS := pyproject.toml setup.py constraints.txt client/pyproject.toml syncd/format/_cut.c
 
-.PHONY: setup demo check format lint imports types test crash scale bench clean
+.PHONY: setup demo check format lint imports types test crash scale soak bench clean
 
 setup: $(STAMP)
 
@@ -37,13 +37,16 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 test: $(STAMP)
-	$(PYTEST) -q -n $(JOBS) --dist loadfile -m 'not crash and not scale'
+	$(PYTEST) -q -n $(JOBS) --dist loadfile -m 'not crash and not scale and not soak'
 
 crash: $(STAMP)
 	$(PYTEST) -v -m crash --timeout 7200
 
 scale: $(STAMP)
 	$(PYTEST) -v -m scale --timeout 7200
+
+soak: $(STAMP)
+	$(PYTEST) -v -s -m soak --timeout 0
 
 bench: $(STAMP)
 	$(BIN)/python bench/run.py

@@ -51,6 +51,12 @@ class Conflict(SyncdError):
     code = "conflict"
 
 
+class Aborted(SyncdError):
+    """The group of ranks that should make the version was aborted: it never will."""
+
+    code = "aborted"
+
+
 class TimedOut(SyncdError):
     """The caller's patience ended; the work goes on in the daemon."""
 

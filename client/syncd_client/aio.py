@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import IO, Any, TypeVar
 
 from syncd_client import autostart as starting
-from syncd_client import errors, paths, runs
+from syncd_client import errors, paths, runrecord, runs
 from syncd_client._version import __version__
 from syncd_client.connection import (
     HELLO_PATIENCE,
@@ -289,7 +289,7 @@ class Artifact(ArtifactRecord):
         await connection().drive(self._verify(root))
 
 
-class Run(runs.RunRecord):
+class Run(runrecord.RunRecord):
     """One execution that logs and uses artifacts; the awaited twin of syncd_client.Run."""
 
     async def log_artifact(
@@ -299,15 +299,48 @@ class Run(runs.RunRecord):
         type: str | None = None,  # noqa: A002 - W&B's name
         aliases: Iterable[str] | str | None = None,
         tags: Iterable[str] | str | None = None,
+        *,
+        group: str | bool | None = None,
+        rank: int | None = None,
+        world_size: int | None = None,
     ) -> Artifact:
         """Log an artifact, or a file or directory as one; the upload goes on in the daemon."""
         self._must_run("log_artifact")
-        artifact = artifact_or_path
-        if not isinstance(artifact, Artifact):
-            directory = self._check_path(artifact)
-            path, artifact = artifact, Artifact(name or self._default_name(artifact), type or "unspecified")
-            await (artifact.add_dir(path) if directory else artifact.add_file(path))
-        return await connection().drive(self._log_artifact(artifact, aliases, tags))
+        artifact = await self._as_artifact(artifact_or_path, name, type)
+        place = self._ranks(artifact, group, rank, world_size)
+        return await connection().drive(self._log_artifact(artifact, aliases, tags, place))
+
+    async def upsert_artifact(
+        self,
+        artifact_or_path: Artifact | StrPath,
+        name: str | None = None,
+        type: str | None = None,  # noqa: A002
+        aliases: Iterable[str] | str | None = None,
+        distributed_id: str | None = None,
+        *,
+        rank: int | None = None,
+        world_size: int | None = None,
+    ) -> Artifact:
+        """Contribute this rank's files to one version of all ranks."""
+        self._must_run("upsert_artifact")
+        artifact = await self._as_artifact(artifact_or_path, name, type)
+        return await connection().drive(self._upsert(artifact, aliases, distributed_id, rank, world_size))
+
+    async def finish_artifact(
+        self,
+        artifact_or_path: Artifact | StrPath,
+        name: str | None = None,
+        type: str | None = None,  # noqa: A002
+        aliases: Iterable[str] | str | None = None,
+        distributed_id: str | None = None,
+        *,
+        rank: int | None = None,
+        world_size: int | None = None,
+    ) -> Artifact:
+        """Return an artifact that can be waited for until all ranks have contributed."""
+        self._must_run("finish_artifact")
+        artifact = await self._as_artifact(artifact_or_path, name, type)
+        return await connection().drive(self._finish_upserted(artifact, aliases, distributed_id, rank, world_size))
 
     async def use_artifact(
         self,
@@ -327,6 +360,14 @@ class Run(runs.RunRecord):
         """End the run; uploads go on in the daemon."""
         del exit_code
         self._finished = True
+
+    async def _as_artifact(self, given: Artifact | StrPath, name: str | None, kind: str | None) -> Artifact:
+        if isinstance(given, Artifact):
+            return given
+        directory = self._check_path(given)
+        artifact = Artifact(name or self._default_name(given), kind or "unspecified")
+        await (artifact.add_dir(given) if directory else artifact.add_file(given))
+        return artifact
 
     async def __aenter__(self) -> Run:
         return self

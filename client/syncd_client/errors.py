@@ -117,6 +117,12 @@ class Conflict(Error, ValueError):
     code = "conflict"
 
 
+class GroupAborted(Error, ValueError):
+    """The group of ranks that should make the version was aborted; a new attempt needs another group name."""
+
+    code = "aborted"
+
+
 class WaitTimeoutError(Error, TimeoutError):
     """The patience given has ended; the work goes on in the daemon."""
 
@@ -201,8 +207,8 @@ class ArtifactFinalizedError(ArtifactStatusError):
 BY_CODE: dict[str, type[Error]] = {
     cls.code: cls
     for cls in (
-        Error, ProtocolError, UnknownVerb, Busy, InvalidInput, NotFound, Conflict, WaitTimeoutError, Refused,
-        Cancelled, SourceLost, LocalDisk, RemoteRefused, RemoteUnavailable, Corrupt, DaemonUnavailable,
+        Error, ProtocolError, UnknownVerb, Busy, InvalidInput, NotFound, Conflict, GroupAborted, WaitTimeoutError,
+        Refused, Cancelled, SourceLost, LocalDisk, RemoteRefused, RemoteUnavailable, Corrupt, DaemonUnavailable,
     )
 }  # fmt: skip
 

@@ -19,7 +19,6 @@ _VERBS = "`syncctl ls`, `show`, `files` and `rm` do this from a shell"
 _LINEAGE = "the run and what it used are recorded in the log; `syncctl show NAME:vN` names the run"
 _LINKS = "give the version an alias when it is logged"
 _MODELS = "use log_artifact and use_artifact with type='model'"
-_RANKS = "let one process log the files of all"
 _TRACKER = "syncd carries artifacts only: keep your tracker for the rest"
 
 ARTIFACT = {
@@ -30,7 +29,6 @@ ARTIFACT = {
     "commit_hash": "`digest` names the content",
     "created_at": _READ_SYNCCTL,
     "delete": "`syncctl rm NAME:vN`",
-    "distributed_id": _RANKS,
     "entity": "there are no entities here, only `project`",
     "file": "use download(), then open the file in that directory",
     "files": _LIST_FILES,
@@ -63,7 +61,6 @@ ARTIFACT = {
 }
 RUN = {
     "entity": "there are no entities here, only `project`",
-    "finish_artifact": _RANKS,
     "link_artifact": _LINKS,
     "link_model": _LINKS,
     "log": _TRACKER,
@@ -71,7 +68,6 @@ RUN = {
     "logged_artifacts": _LINEAGE,
     "save": "use log_artifact, or `syncctl watch add DIR` for what is written as time goes on",
     "summary": _TRACKER,
-    "upsert_artifact": _RANKS,
     "url": _TRACKER,
     "use_model": _MODELS,
     "used_artifacts": _LINEAGE,

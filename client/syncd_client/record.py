@@ -17,6 +17,7 @@ from syncd_client import errors, missing, paths, rules, session
 from syncd_client.entry import ArtifactManifestEntry
 from syncd_client.errors import ArtifactFinalizedError, ArtifactNotLoggedError, InvalidInput
 from syncd_client.progress import Progress, say
+from syncd_client.ranks import Ranks, ranked
 from syncd_client.steps import Ask, Steps
 from syncd_client.wire import messages
 
@@ -116,6 +117,11 @@ class ArtifactRecord:
     def job(self) -> str:
         """The id of the daemon's job that uploads it; empty before it is logged."""
         return self._job.job if self._job else ""
+
+    @property
+    def distributed_id(self) -> str | None:
+        """The group of ranks that it was logged in; None: it is of one process alone."""
+        return (self._job.group if self._job else "") or None
 
     @property
     def project(self) -> str:
@@ -229,6 +235,7 @@ class ArtifactRecord:
         run: messages.RunInfo,
         aliases: Iterable[str] | str | None,
         tags: Iterable[str] | str | None,
+        ranks: Ranks | None = None,
     ) -> Steps[None]:
         wanted = rules.check_aliases(aliases), rules.check_tags(tags)
         if self._version is not None:
@@ -247,6 +254,7 @@ class ArtifactRecord:
             run=run,
             empty=not any(receipt.entries or receipt.files for receipt in self._receipts),
         )
+        request = ranked(request, ranks)
         self._job = yield Ask(request)
         self._abandoned.detach()
         self._metadata = request.metadata

@@ -202,3 +202,10 @@ def _key(key: Any, where: str) -> str:
     if isinstance(key, int | float):
         return str(key)
     raise InvalidType(f"{where} has the key {key!r}", "keys are text")
+
+
+def check_group(group: str) -> str:
+    """Return the name of a group of ranks, else raise InvalidInput."""
+    if not isinstance(group, str) or not 0 < len(group) <= 128 or not group.isprintable():
+        raise InvalidInput(f"Invalid group: {group!r}", "it is 1 to 128 printable characters")
+    return group

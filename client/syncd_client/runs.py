@@ -2,119 +2,22 @@
 
 from __future__ import annotations
 
-import getpass
 import os
-import socket
 import sys
 import threading
-import time
 from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
-from syncd_client import missing, rules, session
+from syncd_client import session
 from syncd_client.artifact import Artifact
-from syncd_client.errors import InvalidInput, InvalidType, UsageError
-from syncd_client.progress import Progress, say
-from syncd_client.record import ArtifactRecord, StrPath
-from syncd_client.steps import Ask, Steps, drive
-from syncd_client.wire import messages
-
-_A = TypeVar("_A", bound=ArtifactRecord)
+from syncd_client.errors import UsageError
+from syncd_client.progress import say
+from syncd_client.record import StrPath
+from syncd_client.runrecord import RunRecord
+from syncd_client.steps import drive
 
 _ID_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
-
-
-class Config(dict[str, Any]):
-    """A run's settings: a dict whose keys are attributes, too."""
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(name) from None
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        self[name] = value
-
-
-@missing.without("Run", missing.RUN)
-class RunRecord:
-    """A run without a way to wait: what it is, and its procedures."""
-
-    def __init__(
-        self, project: str, run_id: str, name: str, job_type: str, group: str, config: Mapping[str, Any]
-    ) -> None:
-        self.id = rules.check_run_id(run_id)
-        self.name = name or self.id
-        self.job_type = job_type
-        self.group = group
-        self.config = Config(config)
-        self._project = rules.check_project(project) if project else ""
-        self._finished = False
-        self._info = messages.RunInfo(
-            self.id, self._project, self.name, job_type, group, socket.gethostname(), _user(), time.time()
-        )
-
-    def __repr__(self) -> str:
-        return f"<Run {self.id}>"
-
-    def _log_artifact(
-        self, artifact: _A, aliases: Iterable[str] | str | None, tags: Iterable[str] | str | None
-    ) -> Steps[_A]:
-        yield from artifact._log(self._project, self._info, aliases, tags)  # noqa: SLF001 - one procedure, two rooms
-        return artifact
-
-    def _use_named(self, kind: type[_A], name: str, type_: str | None, timeout: float | None) -> Steps[_A]:
-        project, artifact, ref = rules.parse_ref(name)
-        with Progress(f"waiting for {artifact}:{ref}") as progress:
-            version: messages.VersionInfo = yield Ask(
-                messages.Use(artifact, ref, project or self._project, type_ or "", self._info, timeout), progress
-            )
-        return committed(kind, version)
-
-    def _use_logged(self, artifact: _A, timeout: float | None) -> Steps[_A]:
-        yield from artifact._wait(timeout)  # noqa: SLF001
-        yield Ask(
-            messages.Use(artifact._base_name, artifact.version, artifact.project, artifact.type, self._info, timeout)  # noqa: SLF001
-        )
-        return artifact
-
-    def _use(
-        self, kind: type[_A], wanted: Any, type_: str | None, aliases: Iterable[str] | str | None, timeout: float | None
-    ) -> Steps[_A]:
-        if isinstance(wanted, str):
-            if aliases:
-                raise InvalidInput("aliases can be given to a draft only", hint="log it with aliases=[...]")
-            return (yield from self._use_named(kind, wanted, type_, timeout))
-        if not isinstance(wanted, kind):
-            raise InvalidInput(
-                'You must pass an artifact name (e.g. "pedestrian-dataset:v1") or an instance of `Artifact` '
-                f"to `use_artifact`, not {type(wanted).__name__}"
-            )
-        if type_ is not None and type_ != wanted.type:
-            raise InvalidInput(f"Supplied type {type_} does not match type {wanted.type} of artifact {wanted.name}")
-        if wanted.is_draft() and not wanted.job:
-            yield from self._log_artifact(wanted, aliases, None)
-        return (yield from self._use_logged(wanted, timeout))
-
-    def _must_run(self, member: str) -> None:
-        if self._finished:
-            raise UsageError(
-                f"Run ({self.id}) is finished. The call to `{member}` will be ignored. "
-                "Please make sure that you are using an active run."
-            )
-
-    def _check_path(self, given: StrPath) -> bool:
-        """Return whether the path is a directory; raise unless it is one or a file."""
-        if not isinstance(given, str | os.PathLike):
-            raise InvalidType("You must pass an instance of Artifact or a valid file path to log_artifact")
-        if not os.path.isfile(given) and not os.path.isdir(given):
-            raise InvalidInput(f"path must be a file or a directory: {os.fspath(given)!r}")
-        return os.path.isdir(given)
-
-    def _default_name(self, path: StrPath) -> str:
-        return f"run-{self.id}-{os.path.basename(os.path.normpath(os.fspath(path)))}"
 
 
 class Run(RunRecord):
@@ -132,15 +35,65 @@ class Run(RunRecord):
         type: str | None = None,  # noqa: A002 - W&B's name
         aliases: Iterable[str] | str | None = None,
         tags: Iterable[str] | str | None = None,
+        *,
+        group: str | bool | None = None,
+        rank: int | None = None,
+        world_size: int | None = None,
     ) -> Artifact:
         """Log an artifact, or a file or directory as one; return it at once. The upload goes on in the daemon.
 
         The new version becomes "latest" and gets `aliases` and `tags`. `artifact.wait()` returns when it is committed;
         nothing is lost when the process ends before.
+
+        Args:
+            group: it is this rank's part of one version that `world_size` ranks make; the version exists when the
+                last part is there. True: torchrun or Slurm name the group, one for each log under this name.
+            rank, world_size: where None, as torchrun or Slurm say.
         """
         self._must_run("log_artifact")
         artifact = self._as_artifact(artifact_or_path, name, type)
-        return drive(session.connection(), self._log_artifact(artifact, aliases, tags))
+        place = self._ranks(artifact, group, rank, world_size)
+        return drive(session.connection(), self._log_artifact(artifact, aliases, tags, place))
+
+    def upsert_artifact(
+        self,
+        artifact_or_path: Artifact | StrPath,
+        name: str | None = None,
+        type: str | None = None,  # noqa: A002 - W&B's name
+        aliases: Iterable[str] | str | None = None,
+        distributed_id: str | None = None,
+        *,
+        rank: int | None = None,
+        world_size: int | None = None,
+    ) -> Artifact:
+        """Contribute this rank's files to one version of all ranks that use the same `distributed_id`.
+
+        It is `log_artifact` with a group: `distributed_id`, else the run's group, else the launcher's; a rank's second
+        contribution under that name belongs to the next version. The version exists when all ranks have contributed.
+        """
+        self._must_run("upsert_artifact")
+        artifact = self._as_artifact(artifact_or_path, name, type)
+        return drive(session.connection(), self._upsert(artifact, aliases, distributed_id, rank, world_size))
+
+    def finish_artifact(
+        self,
+        artifact_or_path: Artifact | StrPath,
+        name: str | None = None,
+        type: str | None = None,  # noqa: A002 - W&B's name
+        aliases: Iterable[str] | str | None = None,
+        distributed_id: str | None = None,
+        *,
+        rank: int | None = None,
+        world_size: int | None = None,
+    ) -> Artifact:
+        """Return an artifact whose `wait()` returns when all ranks have contributed; nobody need call this.
+
+        Where this rank has not contributed yet, this is its contribution. Where it has, `artifact_or_path` must be what
+        it contributed, or an artifact without files.
+        """
+        self._must_run("finish_artifact")
+        artifact = self._as_artifact(artifact_or_path, name, type)
+        return drive(session.connection(), self._finish_upserted(artifact, aliases, distributed_id, rank, world_size))
 
     def use_artifact(
         self,
@@ -289,9 +242,14 @@ def log_artifact(
     type: str | None = None,  # noqa: A002
     aliases: Iterable[str] | str | None = None,
     tags: Iterable[str] | str | None = None,
+    *,
+    group: str | bool | None = None,
+    rank: int | None = None,
+    world_size: int | None = None,
 ) -> Artifact:
     """Log an artifact with the active run; see Run.log_artifact."""
-    return _must("log_artifact").log_artifact(artifact_or_path, name, type, aliases, tags)
+    run = _must("log_artifact")
+    return run.log_artifact(artifact_or_path, name, type, aliases, tags, group=group, rank=rank, world_size=world_size)
 
 
 def use_artifact(
@@ -318,15 +276,6 @@ def choose_id(named: str | None) -> str:
     return given or "".join(_ID_LETTERS[byte % len(_ID_LETTERS)] for byte in os.urandom(8))
 
 
-def committed(kind: type[_A], version: messages.VersionInfo) -> _A:
-    """Return an artifact that stands for a committed version."""
-    artifact = kind(version.name, version.type)
-    artifact._adopt(version)  # noqa: SLF001 - the maker's own
-    for warning in version.warnings:
-        say(warning)
-    return artifact
-
-
 def _must(member: str) -> Run:
     if _active.current is None:
         raise UsageError(f"You must call init() before {member}()")
@@ -342,10 +291,3 @@ def _name_ignored(**given: Any) -> None:
 def _in_notebook() -> bool:
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return shell is not None and "kernel" in type(shell).__module__
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a uid without a name, as in containers
-        return str(os.getuid())

@@ -102,8 +102,9 @@ class Rewriting:
         return await self._publish(root, made, txn)
 
     async def _publish(self, root: Root, manifest: Manifest, txn: str) -> bool:
-        key = manifest_key(root.digest, txn, self._epoch)
         data = encode_manifest(manifest)
+        body = manifest_hash(data)
+        key = manifest_key(root.digest, txn, self._epoch, body)  # who rewrites beside us may lay it out otherwise
         await self._repository.store.put(key, [data])
         log, history = self._repository.visit(root.key)
         number = root.version
@@ -115,7 +116,7 @@ class Rewriting:
                 return None  # what was written is garbage then
             return Rebase(
                 txn=txn, prev=prev, gc_seen=self._epoch, node=self._node, at=self._clock.now(), manifest=key,
-                manifest_hash=manifest_hash(data), manifest_size=len(data), digest=root.digest,
+                manifest_hash=body, manifest_size=len(data), digest=root.digest,
                 entries=manifest.entries, files=manifest.files, size=manifest.size, version=number,
             )  # fmt: skip
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from syncd.clock import Chance, Clock
 from syncd.download.run import Downloads
 from syncd.engine.progress import JobProgress, Live
-from syncd.errors import Conflict, Corrupt, InvalidInput, LocalDisk, NotFound, SourceLost, SyncdError
+from syncd.errors import Aborted, Conflict, Corrupt, InvalidInput, LocalDisk, NotFound, SourceLost, SyncdError
 from syncd.events import Bus, JobChanged
 from syncd.jobs.backoff import retry_delay
 from syncd.jobs.machine import IllegalMove, pick_up, step
@@ -49,7 +49,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_HOPELESS = (Conflict, InvalidInput, SourceLost, NotFound)
+_HOPELESS = (Aborted, Conflict, InvalidInput, SourceLost, NotFound)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class Engine:
         self._downloads = downloads
         self._uploading = asyncio.Semaphore(params.uploads)
         self._downloading = asyncio.Semaphore(params.downloads)
-        self._turns: WeakValueDictionary[ArtifactKey | bytes, asyncio.Lock] = WeakValueDictionary()
+        self._turns: WeakValueDictionary[Shared, asyncio.Lock] = WeakValueDictionary()
         self._live: dict[str, Live] = {}
         self._accepted: asyncio.Queue[str] = asyncio.Queue()
 
@@ -321,9 +321,15 @@ class Engine:
             live.cancel_asked.set_exception(refusal)
 
 
-def _what_is_shared(row: JobRow) -> ArtifactKey | bytes:
-    """Return what jobs take turns at: uploads at an artifact, downloads at a directory."""
-    return row.spec.root if isinstance(row.spec, DownloadSpec) else ArtifactKey(row.project, row.name)
+Shared = ArtifactKey | tuple[ArtifactKey, str, int] | bytes
+
+
+def _what_is_shared(row: JobRow) -> Shared:
+    """Return what jobs take turns at: uploads at an artifact, a rank's at the rank, downloads at a directory."""
+    if isinstance(row.spec, DownloadSpec):
+        return row.spec.root
+    key = ArtifactKey(row.project, row.name)
+    return (key, row.spec.group, row.spec.rank) if row.spec.group else key
 
 
 def _state(row: JobRow) -> JobState:

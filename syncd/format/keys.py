@@ -28,6 +28,7 @@ MANIFESTS = "manifests/"
 SEGMENT_LIMIT = 200
 SLOT_LIMIT = 10**15
 
+_BODY_BYTES = 6
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
 _TXN = re.compile(r"[A-Za-z0-9_\-]{1,64}\Z")
 _MANIFEST = re.compile(r"manifests/([0-9a-f]{64})\.([A-Za-z0-9_\-]{1,64})\Z")
@@ -91,13 +92,18 @@ def parse_pack(key: str) -> bytes:
     raise Corrupt(f"{key!r} is not the key of a pack")
 
 
-def manifest_key(digest: bytes, txn: str, epoch: int = 0) -> str:
-    """Return where transaction `txn` puts the manifest of the version with this digest, having seen this epoch."""
-    return f"manifests/{_hash(digest).hex()}.{check_txn(f'{txn}-e{epoch:d}' if epoch else txn)}"
+def manifest_key(digest: bytes, txn: str, epoch: int = 0, body: bytes = b"") -> str:
+    """Return where transaction `txn` puts the manifest of the version with this digest, having seen this epoch.
+
+    `body` is the hash of the manifest object: a job that was begun anew may lay its chunks out otherwise, and a put of
+    its earlier life that lands late must not replace the manifest which was committed.
+    """
+    words = [txn, *([f"e{epoch:d}"] if epoch else []), *([_hash(body)[:_BODY_BYTES].hex()] if body else [])]
+    return f"manifests/{_hash(digest).hex()}.{check_txn('-'.join(words))}"
 
 
 def parse_manifest(key: str) -> tuple[bytes, str]:
-    """Return (version digest, txn with the epoch behind it) of a manifest key; Corrupt when it is none."""
+    """Return (version digest, txn with what stands behind it) of a manifest key; Corrupt when it is none."""
     if match := _MANIFEST.match(key):
         return bytes.fromhex(match[1]), match[2]
     raise Corrupt(f"{key!r} is not the key of a manifest")
@@ -150,9 +156,9 @@ def uses_prefix(key: ArtifactKey, version: int) -> str:
     return f"a/{encode_segment(key.project)}/{encode_segment(key.name)}/uses/{version:d}/"
 
 
-def checkpoint_key(log: str, slot: int, unique: str) -> str:
-    """Return where a replay checkpoint of `log` up to `slot` may lie (reserved; hints only)."""
-    return f"{log.removesuffix('/log')}/ckpt/{slot:020d}.{check_txn(unique)}"
+def bundle_key(log: str, span: int, number: int) -> str:
+    """Return where the `number`-th bundle of `span` slots of `log` may lie (a hint: it may be missing or wrong)."""
+    return f"{log.removesuffix('/log')}/ckpt/{span:d}.{number:020d}"
 
 
 def gc_key(epoch: int, done: bool = False) -> str:

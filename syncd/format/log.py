@@ -109,7 +109,7 @@ class Whole(Struct, frozen=True, kw_only=True):
 class Part(Offer, frozen=True, kw_only=True, tag="part"):
     """Contribution of rank `index`, and of the ranks in `also`, to the `of` that make the version of `group`.
 
-    `whole` is there in the part that completes a group of several; in any other it means nothing.
+    `whole` is in the part that completes a group of several; `digests` are those of each of several `ranks`.
     """
 
     group: Word
@@ -117,6 +117,7 @@ class Part(Offer, frozen=True, kw_only=True, tag="part"):
     of: Annotated[int, Meta(ge=1, le=RANKS_LIMIT)]
     also: Annotated[tuple[Rank, ...], Meta(max_length=ITEMS_LIMIT)] | UnsetType = UNSET
     whole: Whole | UnsetType = UNSET
+    digests: Annotated[tuple[Hash, ...], Meta(max_length=ITEMS_LIMIT)] | UnsetType = UNSET
 
     @property
     def ranks(self) -> tuple[int, ...]:
@@ -362,10 +363,6 @@ def _check_metadata(entry: Create | Offer | Describe) -> None:
     names.check_metadata(entry.metadata or {})
 
 
-def _check_rule(entry: Rule) -> None:
-    names.check_metadata(entry.spec)
-
-
 def _check_link(entry: Link) -> None:
     _check_artifact(entry.source_project, entry.source_name)
     for alias in entry.aliases:
@@ -385,7 +382,7 @@ def _check_run(entry: Start) -> None:
     names.check_metadata(entry.config)
 
 
-_CHECKS: tuple[tuple[Any, Callable[[Any], None]], ...] = (
+_CHECKS: tuple[tuple[Any, Callable[[Any], object]], ...] = (
     (Content, _check_content),
     (Offer, _check_offer),
     (Part, _check_part),
@@ -395,6 +392,6 @@ _CHECKS: tuple[tuple[Any, Callable[[Any], None]], ...] = (
     (Create | Register, _check_type),
     (Create | Offer | Describe, _check_metadata),
     (Register, _check_register),
-    (Rule, _check_rule),
+    (Rule, lambda entry: names.check_metadata(entry.spec)),
     (Start, _check_run),
 )

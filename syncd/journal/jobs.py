@@ -33,11 +33,21 @@ class RunFacts(msgspec.Struct, frozen=True, omit_defaults=True):
     started: float = 0.0
 
 
+class RankFacts(msgspec.Struct, frozen=True):
+    """Which share of a version that several ranks make; see `UploadSpec`."""
+
+    group: str
+    rank: int
+    world_size: int
+    local_world_size: int = 1
+
+
 class UploadSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     """What an upload shall commit. `txn` is its id in the remote for ever (law L3); the rest as logged.
 
     `inputs` are the versions ("project/name:vN") that `run` had used through this daemon by then. `files` and `bytes`
-    count the draft when it was logged; `ways` and `gaps` repeat the pin's receipt.
+    count the draft when it was logged; `ways` and `gaps` repeat the pin's receipt. With a `group` it is the share of
+    `rank` of `world_size`; `local_world_size` ranks log through this daemon, as far as the caller knows.
     """
 
     txn: str
@@ -52,6 +62,10 @@ class UploadSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     bytes: int = 0
     ways: dict[str, int] = {}
     gaps: tuple[str, ...] = ()
+    group: str = ""
+    rank: int = 0
+    world_size: int = 1
+    local_world_size: int = 1
 
 
 class DownloadSpec(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -66,15 +80,19 @@ class DownloadSpec(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class JobResult(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What came of it. `new_version` is false when identical content was there; `bytes_stored` after dedup."""
+    """What came of it. `new_version` is false when identical content was there; `bytes_stored` after dedup.
 
-    version: int
+    A rank's contribution has no `version` before the last rank's is there; `aborted` says why it never will.
+    """
+
+    version: int | None = None
     new_version: bool = True
     digest: Octets = b""
     bytes_stored: int = 0
     files: int = 0
     bytes: int = 0
     warnings: tuple[str, ...] = ()
+    aborted: str = ""
 
 
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):

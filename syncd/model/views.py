@@ -56,6 +56,9 @@ class JobView:
     root: bytes = b""
     warnings: list[str] = field(default_factory=list)
     error: ErrorView | None = None
+    group: str = ""
+    rank: int = 0
+    world_size: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,24 @@ class FileView:
     mode: int = 0
     digest: str = ""
     target: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupView:
+    """The parts of one version as far as they have come: `state` is open, complete or aborted (`reason` says why).
+
+    `missing` names some of the ranks whose part has not come, `missing_count` says how many there are; `slot` is that
+    of its first part.
+    """
+
+    group: str
+    world_size: int
+    state: str
+    missing: list[int] = field(default_factory=list)
+    missing_count: int = 0
+    reason: str = ""
+    version: int | None = None
+    slot: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,8 +244,6 @@ class StatusView:
     mirror: str = ""
     mirror_state: str = ""
     mirror_lag: int = 0
-
-
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,15 @@ class Group:
         """The parts, each once, in the order of the lowest rank of each."""
         return list({part.txn: part for _, part in sorted(self.parts.items())}.values())
 
+    def digest_of(self, rank: int) -> bytes | None:
+        """Return the digest of what a rank has contributed; None: its part has not come, or does not say."""
+        part = self.parts.get(rank)
+        if part is None or part.also is UNSET:
+            return part.digest if part else None
+        if part.digests is UNSET or len(part.digests) != len(part.ranks):
+            return None
+        return part.digests[part.ranks.index(rank)]
+
     def joined(self, part: Part) -> Group | None:
         """Return the group with one more part; None when the part has no effect.
 

@@ -10,6 +10,7 @@ from syncd.format.keys import REGISTRY_LOG, artifact_log, run_log
 from syncd.format.repo import RepoRecord
 from syncd.lanes import Lane
 from syncd.model.names import ArtifactKey
+from syncd.repo.bundles import Bundles
 from syncd.repo.epochs import Epochs
 from syncd.repo.history import History, Version
 from syncd.repo.init import open_record
@@ -120,7 +121,11 @@ class Repository:
             raise
 
     async def reread(self, key: ArtifactKey) -> list[str]:
-        """Read repo.json, the registry and an artifact's log again without memory; return what is wrong, in words."""
+        """Read repo.json, the registry and an artifact's log again, slot by slot and without memory.
+
+        Returns:
+            What is wrong, in words.
+        """
         problems = []
         try:
             await open_record(self.store)
@@ -155,7 +160,10 @@ class Repository:
 
     def _log(self, name: str) -> Log:
         if name not in self._logs:
-            self._logs[name] = Log(self.store, self._memory, self.id, name, self._clock, self._rng, self._confirm)
+            self._logs[name] = Log(
+                self.store, self._memory, self.id, name, self._clock, self._rng, self._confirm,
+                Bundles(self.store, name),
+            )  # fmt: skip
         return self._logs[name]
 
     async def _confirm(self) -> None:

@@ -11,7 +11,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from syncd.errors import SyncdError
-from syncd.journal.jobs import RunFacts
+from syncd.journal.jobs import RankFacts, RunFacts
 from syncd.model.names import LATEST, ArtifactKey, check_name, check_project
 from syncd.model.views import CollectStepView, JobView
 from syncd.service import Service
@@ -72,6 +72,8 @@ class Replies:
             m.ListArtifacts: self._list_artifacts,
             m.ListVersions: self._list_versions,
             m.ListFiles: self._list_files,
+            m.ListGroups: self._list_groups,
+            m.AbortGroup: self._abort_group,
             m.Get: self._get,
             m.Verify: self._verify,
             m.Fsck: self._fsck,
@@ -135,7 +137,7 @@ class Replies:
     async def _log(self, r: m.Log, _: Tell) -> m.Message:
         row = await self._service.drafts.log(
             r.draft, self._key(r.project, r.name), r.type, description=r.description, metadata=r.metadata,
-            aliases=r.aliases, tags=r.tags, run=self._run(r.run), empty=r.empty, check_type=True,
+            aliases=r.aliases, tags=r.tags, run=self._run(r.run), empty=r.empty, check_type=True, ranks=_ranks(r),
         )  # fmt: skip
         return to_wire(m.JobInfo, self._service.jobs.view(row))
 
@@ -178,6 +180,14 @@ class Replies:
         key = self._key(r.project, r.name)
         page, after = await self._service.history.files(key, r.ref or LATEST, r.after, r.limit)
         return m.FilePage([to_wire(m.FileInfo, view) for view in page], after)
+
+    async def _list_groups(self, r: m.ListGroups, _: Tell) -> m.Message:
+        page, after = await self._service.groups.page(self._key(r.project, r.name), r.complete, r.after, r.limit)
+        return m.GroupPage([to_wire(m.GroupInfo, view) for view in page], after)
+
+    async def _abort_group(self, r: m.AbortGroup, _: Tell) -> m.Message:
+        ended, after = await self._service.groups.abort(self._key(r.project, r.name), r.group, r.reason, r.older_than)
+        return m.GroupPage([to_wire(m.GroupInfo, view) for view in ended], after)
 
     async def _get(self, r: m.Get, _: Tell) -> m.Message:
         return to_wire(m.JobInfo, await self._service.get(self._key(r.project, r.name), r.ref or LATEST, r.root))
@@ -244,6 +254,10 @@ class Replies:
     async def _shutdown(self, r: m.Shutdown, _: Tell) -> m.Message:
         self._service.stop()
         return m.Done()
+
+
+def _ranks(r: m.Log) -> RankFacts | None:
+    return RankFacts(r.group, r.rank, r.world_size, r.local_world_size) if r.group else None
 
 
 def _teller(tell: Tell) -> Callable[[JobView], Awaitable[None]]:

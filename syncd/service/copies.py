@@ -46,6 +46,7 @@ class CopyVerbs:
             same_repository(source, target)
             work = CopyWork(source, target, self.lane, self.budget, self.clock, self.node)
             made = await copy_version(work, history, version, to, told)
+        assert made.version is not None, "a commit is a version"
         return CopyView(
             project=to.project, name=to.name, version=made.version, new_version=made.new_version,
             source=f"{key}:v{version.number}", digest=made.digest.hex(), bytes_stored=made.bytes_stored,

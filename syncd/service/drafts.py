@@ -8,6 +8,9 @@ import os
 from collections import Counter, deque
 from collections.abc import Callable
 
+from msgspec.structs import asdict
+from msgspec.structs import replace as with_changes
+
 from syncd.clock import Clock
 from syncd.engine import Engine
 from syncd.errors import Conflict, InvalidInput, NotFound, SyncdError
@@ -16,7 +19,7 @@ from syncd.format.keys import artifact_log
 from syncd.format.log import Create, decode_entry
 from syncd.jobs.states import Kind, State
 from syncd.journal.core import Ledger
-from syncd.journal.jobs import DownloadSpec, JobRow, JobRows, RunFacts, UploadSpec
+from syncd.journal.jobs import DownloadSpec, JobRow, JobRows, RankFacts, RunFacts, UploadSpec
 from syncd.journal.memory import JournalMemory
 from syncd.journal.runs import inputs
 from syncd.model import names
@@ -24,6 +27,7 @@ from syncd.model.views import ReceiptView, VersionView
 from syncd.pin.errands import Errands
 from syncd.pin.pins import Pins
 from syncd.upload.commit import check_spec
+from syncd.upload.part import check_group
 
 log = logging.getLogger(__name__)
 
@@ -90,11 +94,13 @@ class DraftVerbs:
     async def log(
         self, draft: str, key: names.ArtifactKey, type_: str, *, description: str, metadata: dict[str, object],
         aliases: list[str], tags: list[str], run: RunFacts | None, empty: bool, check_type: bool = False,
+        ranks: RankFacts | None = None,
     ) -> JobRow:  # fmt: skip
         """Promise to upload a draft: durable on return. Repeating it for the same draft returns the same job.
 
         Args:
             empty: the caller added nothing on purpose; otherwise a draft that is not there is an error.
+            ranks: it is one rank's part of a version.
             check_type: somebody waits who can act, so that another type than this node knows is refused now; otherwise
                 the job fails, keeps its pins and is seen.
 
@@ -124,6 +130,9 @@ class DraftVerbs:
             tags=tuple(dict.fromkeys(names.check_tag(tag) for tag in tags)), run=run, files=files, bytes=size,
             ways=await self._pins.ways(draft), inputs=await inputs(self._ledger, run.project, run.id) if run else (),
         )  # fmt: skip
+        if ranks is not None:
+            spec = with_changes(spec, **asdict(ranks))
+            check_group(spec)
         check_spec(spec)
         return await self._promise(
             JobRow(txn, Kind.UPLOAD, State.ACCEPTED, self._remote, draft, key.project, key.name, spec, now, now)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 
 from syncd.engine import Engine
-from syncd.errors import SyncdError, TimedOut
+from syncd.errors import Aborted, SyncdError, TimedOut
 from syncd.events import Bus
 from syncd.jobs.states import State
 from syncd.journal.jobs import DownloadSpec, Failure, JobRow, JobRows, UploadSpec
 from syncd.model.views import ErrorView, JobView
+from syncd.service.groups import GroupVerbs, is_contribution
 
 _STUCK_TRIES = 3
 _NEEDS_A_PERSON = frozenset({"remote_refused", "corrupt"})
@@ -23,9 +24,11 @@ class JobVerbs:
         rows: the journal's jobs.
         engine: runs them.
         bus: tells when one changes.
+        groups: knows when what ranks contributed to is complete.
     """
 
-    def __init__(self, rows: JobRows, engine: Engine, bus: Bus) -> None:
+    def __init__(self, rows: JobRows, engine: Engine, bus: Bus, groups: GroupVerbs) -> None:
+        self._groups = groups
         self._rows = rows
         self._engine = engine
         self._bus = bus
@@ -53,24 +56,29 @@ class JobVerbs:
         return [row.job for row in await self._rows.open_jobs()]
 
     async def wait(self, jobs: list[str], timeout: float | None) -> list[JobView]:
-        """Return the jobs once all have ended or cannot go on without a person.
+        """Return the jobs once all have ended or cannot go on without a person; a rank's when its version exists.
 
         Raises:
             NotFound: one does not exist.
-            TimedOut: `timeout` seconds have passed; the jobs go on.
+            TimedOut: `timeout` seconds have passed; the jobs go on. Names the ranks that are missing.
         """
         try:
             async with asyncio.timeout(timeout):
                 return [await self._until_settled(job) for job in jobs]
         except TimeoutError as error:
-            raise TimedOut(
-                f"not done after {timeout:g} seconds", "the work goes on in the daemon", "syncctl wait"
-            ) from error
+            missing = [await self._groups.who_is_missing(row) for row in await self._contributions(jobs)]
+            why = "; ".join(dict.fromkeys(filter(None, missing))) or "the work goes on in the daemon"
+            raise TimedOut(f"not done after {timeout:g} seconds", why, "syncctl wait") from error
+
+    async def _contributions(self, jobs: list[str]) -> list[JobRow]:
+        return [row for row in [await self._rows.get(job) for job in jobs] if is_contribution(row)]
 
     async def _until_settled(self, job: str) -> JobView:
         with self._bus.listen() as changes:
             while True:
                 row = await self._rows.get(job)
+                if is_contribution(row):
+                    row = await self._groups.outcome(row)
                 if row.state.ended or is_stuck(row):
                     return self.view(row)
                 while (await changes.next()).job != job:
@@ -81,10 +89,12 @@ class JobVerbs:
         progress = self._engine.progress(row.job)
         result, spec = row.result, row.spec
         ended = row.state in (State.DONE, State.COMMITTED)
+        error = row.error if row.state is not State.DONE else _aborted(row)
+        rank = spec if isinstance(spec, UploadSpec) else UploadSpec("", "")
         return JobView(
             job=row.job,
             kind=row.kind.value,
-            state=row.state.value,
+            state=State.FAILED.value if row.state is State.DONE and error else row.state.value,
             project=row.project,
             name=row.name,
             type=spec.type if isinstance(spec, UploadSpec) else "",
@@ -101,7 +111,10 @@ class JobVerbs:
             updated=row.updated,
             root=spec.root if isinstance(spec, DownloadSpec) else b"",
             warnings=list(result.warnings) if result else [],
-            error=error_view(row.error) if row.error and row.state is not State.DONE else None,
+            error=error_view(error) if error else None,
+            group=rank.group,
+            rank=rank.rank,
+            world_size=rank.world_size,
         )
 
 
@@ -110,6 +123,16 @@ def is_stuck(row: JobRow) -> bool:
     if row.state is not State.WAITING or row.error is None:
         return False
     return row.attempt >= _STUCK_TRIES or row.error.code in _NEEDS_A_PERSON
+
+
+def _aborted(row: JobRow) -> Failure | None:
+    """Return why a rank's contribution, which is in the log, will never be a version."""
+    if row.result is None or not row.result.aborted:
+        return None
+    spec = row.spec
+    name = spec.group if isinstance(spec, UploadSpec) else ""
+    what = f"the group {name} of {row.project}/{row.name} was aborted"
+    return Failure(Aborted.code, what, row.result.aborted, "a new attempt needs another group name")
 
 
 def error_view(failure: Failure) -> ErrorView:

@@ -26,6 +26,7 @@ from syncd.service.checks import CheckVerbs
 from syncd.service.collection import CollectionVerbs
 from syncd.service.copies import CopyVerbs
 from syncd.service.drafts import DraftVerbs
+from syncd.service.groups import GroupVerbs
 from syncd.service.history import HistoryVerbs
 from syncd.service.jobs import JobVerbs, failure_error, is_stuck
 from syncd.watch.watcher import Watcher
@@ -76,7 +77,7 @@ class ServiceParts:
 
 
 class Service:
-    """Every verb a person could say; `drafts`, `jobs`, `history`, `checks`, `collection`, `watcher`: of a subject."""
+    """Every verb, by subject: `drafts`, `jobs`, `groups`, `history`, `checks`, `copies`, `collection`, `watcher`."""
 
     def __init__(self, parts: ServiceParts) -> None:
         self.facts = parts.facts
@@ -87,7 +88,10 @@ class Service:
         self._parts = parts
         rows = JobRows(parts.ledger)
         self._rows = rows
-        self.jobs = JobVerbs(rows, parts.engine, parts.bus)
+        self.groups = GroupVerbs(
+            parts.remote.repository, rows, parts.bus, parts.clock, parts.rng, parts.facts.node, self._transaction
+        )
+        self.jobs = JobVerbs(rows, parts.engine, parts.bus, self.groups)
         self.drafts = DraftVerbs(
             parts.ledger, parts.engine, parts.pins, parts.bus, parts.clock, parts.remote.url, self._transaction,
             parts.draft_ttl,
@@ -321,7 +325,12 @@ class Service:
 
 
 def _could_become(row: JobRow, ref: str) -> bool:
-    """Whether an open upload may be what `ref` means: `latest` and version numbers always, aliases it is given."""
+    """Whether an open upload may be what `ref` means: `latest` and version numbers always, aliases it is given.
+
+    Never a rank's: its version waits for other ranks, and they may wait for who asks.
+    """
+    if isinstance(row.spec, UploadSpec) and row.spec.group:
+        return False
     aliases = row.spec.aliases if isinstance(row.spec, UploadSpec) else ()
     return ref == names.LATEST or names.version_number(ref) is not None or ref in aliases
 

@@ -26,6 +26,7 @@ from syncd.format.log import Commit, Create, LogEntry, Register, Start, encode_e
 from syncd.journal.jobs import JobResult, JobRow, RunFacts, UploadSpec
 from syncd.journal.packs import PreparedRow
 from syncd.model.names import ArtifactKey
+from syncd.repo.history import History
 from syncd.repo.log import Slot
 from syncd.repo.registry import Registry
 from syncd.repo.repository import Repository
@@ -68,16 +69,14 @@ class CommitStage:
             RemoteUnavailable, RemoteRefused: the outcome is unknown; call again.
         """
         key = ArtifactKey(job.project, job.name)
+        warnings = await self.prepare_log(key, spec, ready.gc_seen if ready else 0)
         log = self._repository.artifact_log(key)
-        if not await log.refresh():
-            await self._create(key, spec, ready.gc_seen if ready else 0)
-        warnings = await self._record_run(spec.txn, spec.run) if spec.run else []
         await log.append(spec.txn, lambda slots, prev: self._entry(key, spec, ready, prev))
         history = self._repository.replay(key)
         outcome = history.outcomes[spec.txn]
         version = history.versions[outcome.version]
         if not outcome.new:
-            warnings.append(_same_content(key, outcome.version))
+            warnings.append(same_content(key, outcome.version))
         return JobResult(
             version=outcome.version,
             new_version=outcome.new,
@@ -88,6 +87,24 @@ class CommitStage:
             warnings=tuple(warnings),
         )
 
+    async def prepare_log(self, key: ArtifactKey, spec: UploadSpec, seen: int) -> list[str]:
+        """Steps 1 to 3; `seen` is the collection epoch that the job has seen. Returns warnings; Fenced."""
+        if not await self._repository.artifact_log(key).refresh():
+            await self._create(key, spec, seen)
+        return await self._record_run(spec.txn, spec.run) if spec.run else []
+
+    def head(self, txn: str, prev: bytes, gc_seen: int = 0) -> dict[str, Any]:
+        """Return what every entry of this node begins with."""
+        return {"txn": txn, "prev": prev, "gc_seen": gc_seen, "node": self._node, "at": self._clock.now()}
+
+    def check_slot(self, key: ArtifactKey, spec: UploadSpec, gc_seen: int) -> History:
+        """Return the artifact's state right before an entry that refers to data; Conflict of types, Fenced."""
+        history = self._repository.replay(key)
+        _same_type(key, history.type, spec.type)
+        if history.fence > gc_seen:
+            raise Fenced(history.fence)
+        return history
+
     async def _create(self, key: ArtifactKey, spec: UploadSpec, seen: int) -> None:
         def register(slots: list[Slot], prev: bytes) -> LogEntry | None:
             registry = Registry().apply(slots)
@@ -95,11 +112,11 @@ class CommitStage:
                 raise Fenced(registry.fence)
             if key in registry.artifacts:
                 return None
-            head = self._head(f"{spec.txn}-reg", prev, seen)
+            head = self.head(f"{spec.txn}-reg", prev, seen)
             return Register(**head, project=key.project, name=key.name, type=spec.type)
 
         def create(slots: list[Slot], prev: bytes) -> LogEntry | None:
-            return None if slots else Create(**self._head(f"{spec.txn}-new", prev, seen), type=spec.type)
+            return None if slots else Create(**self.head(f"{spec.txn}-new", prev, seen), type=spec.type)
 
         await self._repository.registry().append(f"{spec.txn}-reg", register)
         await self._repository.artifact_log(key).append(f"{spec.txn}-new", create)
@@ -108,7 +125,7 @@ class CommitStage:
         """Note that the run exists, once for all its artifacts, best effort; return warnings."""
         try:
             await self._repository.run_log(run.project, run.id).append(
-                f"{txn}-run", lambda slots, prev: None if slots else _start(run, self._head(f"{txn}-run", prev))
+                f"{txn}-run", lambda slots, prev: None if slots else _start(run, self.head(f"{txn}-run", prev))
             )
         except SyncdError as error:
             return [f"the run {run.id} could not be recorded: {error.what}"]
@@ -118,14 +135,8 @@ class CommitStage:
         # Built anew for every slot: replaying first means a type decided meanwhile by another node is seen here.
         if ready is None:
             raise RemoteUnavailable("the journal does not keep what is noted", "", "see `syncd doctor`")
-        history = self._repository.replay(key)
-        _same_type(key, history.type, spec.type)
-        if history.fence > ready.gc_seen:
-            raise Fenced(history.fence)
-        return _commit(spec, ready, self._head(spec.txn, prev, ready.gc_seen))
-
-    def _head(self, txn: str, prev: bytes, gc_seen: int = 0) -> dict[str, Any]:
-        return {"txn": txn, "prev": prev, "gc_seen": gc_seen, "node": self._node, "at": self._clock.now()}
+        self.check_slot(key, spec, ready.gc_seen)
+        return _commit(spec, ready, self.head(spec.txn, prev, ready.gc_seen))
 
 
 def check_spec(spec: UploadSpec) -> None:
@@ -177,7 +188,8 @@ def _same_type(key: ArtifactKey, there: str, wanted: str) -> None:
         )
 
 
-def _same_content(key: ArtifactKey, version: int) -> str:
+def same_content(key: ArtifactKey, version: int) -> str:
+    """Return the warning that content was there already, as this version."""
     return (
         f"{key}:v{version} has the same content: no new version was made; its metadata and description stay as they "
         "were, aliases that were given move there"

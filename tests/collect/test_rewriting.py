@@ -13,7 +13,7 @@ from syncd.upload.parts import UploadParams
 from tests.kit.collect_kit import add, collect, fresh, keys_of, readable
 from tests.kit.stores import FlakyStore, nth, refuse
 
-BIG = UploadParams(window=8 << 10, pack_target=1 << 20, sends=3, memory=256 << 10)
+BIG = UploadParams(window=8 << 10, pack_target=1 << 20, sends=3)
 SMALL = random.Random(1).randbytes(5_000)
 OLD = {b"big": random.Random(2).randbytes(90_000), b"small": SMALL}
 NEW = {b"other": random.Random(3).randbytes(20_000), b"small": SMALL}

@@ -34,11 +34,11 @@ def from_call(number):
     return plan
 
 
-async def upload(writer, name, txn="the-job"):
+async def upload(writer, name, txn="the-job", files=NEW, **spec):
     """Upload as the engine does: what the remote may mend is tried again, as the same job."""
     for _ in range(5):
         with suppress(RemoteUnavailable):
-            return await writer.upload(NEW, name, txn=txn)
+            return await writer.upload(files, name, txn=txn, **spec)
     raise AssertionError("it does not end")
 
 
@@ -110,6 +110,33 @@ async def test_a_writer_that_dies_at_any_effect_and_comes_back_after_a_collectio
                 result = await writer.upload(NEW, name, txn="the-job")
         await check(inner, base / "three", base / "out", name, result.version)
     assert died > 12
+
+
+async def test_the_last_rank_of_a_group_stalled_at_any_effect(tmp_path):
+    """The other rank's part is all that keeps its bytes; the last one merges what it refers to."""
+    bait = {b"r1/old": OLD[b"b.bin"]}
+    mine = bait | {b"r1/new": NEW[b"c.bin"]}
+    theirs = {b"r0/x": random.Random(5).randbytes(6_000)}
+    ended = False
+    for at in range(1, 2 * EFFECTS):
+        inner = MemoryStore()
+        base = tmp_path / str(at)
+        async with fresh(Stalled(inner), base / "one") as last, fresh(inner, base / "two") as other:
+            await last.upload(bait)
+            group = {"group": "g", "world_size": 2}
+            await other.upload(theirs, "grouped", txn="rank-0", rank=0, **group)
+
+            async def meanwhile(other=other):
+                await add(other, Delete, version=0)
+                await collect(other)
+
+            last.store.begin(at, meanwhile)
+            result = await upload(last, "grouped", files=mine, rank=1, **group)
+            if last.store.count < at:
+                ended = True
+                break
+        await check(inner, base / "three", base / "out", "grouped", result.version, theirs | mine)
+    assert ended, "there are more effects than are tried"
 
 
 async def test_an_upload_beside_one_collection_after_the_other_ends(tmp_path):

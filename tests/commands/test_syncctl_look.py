@@ -14,6 +14,7 @@ import pytest
 
 from syncd_client.cli.main import main
 from syncd_client.wire.messages import (
+    AbortGroup,
     AddWatch,
     ArtifactInfo,
     ArtifactPage,
@@ -21,6 +22,8 @@ from syncd_client.wire.messages import (
     ErrorInfo,
     FileInfo,
     FilePage,
+    GroupInfo,
+    GroupPage,
     JobInfo,
     JobPage,
     ListArtifacts,
@@ -280,6 +283,7 @@ QUESTIONS: list[tuple[list[str], type[Request], Message]] = [
     (["ls"], ListArtifacts, ArtifactPage([])),
     (["ls", "data"], ListVersions, VersionPage([])),
     (["show", "data"], Show, VERSION),
+    (["abort", "data", "--group", "g"], AbortGroup, GroupPage([GroupInfo("g", 2, "aborted", reason="why")])),
     (["verify", "data"], Verify, VerifyReport(VERSION, 0, 0)),
     (["rm", "data:v3"], Remove, VERSION),
     (["restore", "data:v3"], Restore, VERSION),

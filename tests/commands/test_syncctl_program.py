@@ -55,6 +55,7 @@ VERBS = [
     "copy",
     "jobs",
     "wait",
+    "abort",
     "cancel",
     "status",
     "ping",

@@ -50,6 +50,8 @@ def test_keys_are_where_the_format_says():
     key = ArtifactKey("my project", "resnet")
     assert keys.pack_key(b"\xab" * 32) == "packs/ab/" + "ab" * 32
     assert keys.manifest_key(b"\x01" * 32, "tx-1") == "manifests/" + "01" * 32 + ".tx-1"
+    named = keys.manifest_key(b"\x01" * 32, "tx-1", 3, b"\xab" * 32)
+    assert named == "manifests/" + "01" * 32 + ".tx-1-e3-" + "ab" * 6
     assert keys.slot_key(keys.artifact_log(key), 7) == "a/my%20project/resnet/log/00000000000000000007"
     assert keys.slot_key(keys.REGISTRY_LOG, 0) == "reg/log/00000000000000000000"
     assert keys.run_log("p", "r/1") == "r/p/r%2F1/log"

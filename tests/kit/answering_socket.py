@@ -11,7 +11,7 @@ from types import TracebackType
 
 from syncd_client.wire import codec
 from syncd_client.wire.frames import FrameReader
-from syncd_client.wire.messages import ErrorInfo, Hello, JobInfo, Message, Request, Welcome
+from syncd_client.wire.messages import ErrorInfo, GroupPage, Hello, JobInfo, ListGroups, Message, Request, Welcome
 
 Say = Callable[[JobInfo], None]
 Reply = Callable[[Request, Say], Message]
@@ -34,6 +34,7 @@ class AnsweringSocket:
         self._threads: list[threading.Thread] = []
         self._peers: list[socket.socket] = []
         self.on(Hello, WELCOME)
+        self.on(ListGroups, GroupPage([]))
 
     def on(self, verb: type[Request], reply: Message | Reply) -> None:
         """Answer `verb` with this message (an ErrorInfo fails it), or with what the function returns."""

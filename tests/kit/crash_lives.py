@@ -18,7 +18,8 @@ from typing import Any
 from syncd.daemon.compose import Rooms, compose
 from syncd.errors import Conflict
 from syncd.format.keys import artifact_log
-from syncd.format.log import Commit, decode_entry
+from syncd.format.log import Commit, Part, decode_entry
+from syncd.journal.jobs import RankFacts
 from syncd.model.names import ArtifactKey
 from syncd.model.views import JobView
 from syncd.settings import load
@@ -81,6 +82,62 @@ async def survey_upload(work: Path, settings: dict[str, str], fate: Fate) -> dic
         restored = await _restored(rooms, work / "out")
         problems += [] if restored.state == "done" else [f"another node restored it as {restored}"]
     return {"problems": problems, "packs": packs}
+
+
+async def first_part(work: Path, settings: dict[str, str], fate: Fate) -> dict[str, Any]:
+    """Contribute rank 0 of three, from a node of its own."""
+    async with alive(work / "zero", work / "zero/state/remote", settings, fate) as rooms:
+        await _contributed(rooms, work, (0,))
+        return {}
+
+
+async def last_parts(work: Path, settings: dict[str, str], fate: Fate) -> dict[str, Any]:
+    """Contribute ranks 1 and 2, which complete the group, and wait for the version."""
+    async with alive(work / "one", work / "zero/state/remote", settings, fate) as rooms:
+        ended = await _contributed(rooms, work, (1, 2))
+        return {"versions": [job.version for job in ended], "count": fate.count}
+
+
+async def survey_parts(work: Path, settings: dict[str, str], fate: Fate) -> dict[str, Any]:
+    """Go on with the ranks; then restore the version on the first node."""
+    remote = work / "zero/state/remote"
+    async with alive(work / "one", remote, settings, fate) as rooms:
+        ended = await _contributed(rooms, work, (1, 2))
+        problems = [f"it ended as {job}" for job in ended if (job.state, job.version) != ("done", 0)]
+        problems += await _unconverged(rooms, work / "one", remote)
+    entries = [decode_entry(path.read_bytes()) for path in sorted((remote / artifact_log(KEY)).iterdir())]
+    ranks = sorted(rank for entry in entries if isinstance(entry, Part) for rank in entry.ranks)
+    problems += [] if ranks == [0, 1, 2] else [f"the log has parts of the ranks {ranks}"]
+    async with alive(work / "two", remote, settings, Fate(Record(work / "record-two"))) as rooms:
+        job = (await rooms.service.get(KEY, "latest", os.fsencode(work / "out"))).job
+        (restored,) = await rooms.service.jobs.wait([job], PATIENCE)
+        problems += [] if restored.state == "done" else [f"another node restored it as {restored}"]
+    return {"problems": problems}
+
+
+async def _contributed(rooms: Rooms, work: Path, ranks: tuple[int, ...]) -> list[JobView]:
+    """Hand the directories of some ranks over as in `_logged`; wait for the version, of rank 0 for its part alone."""
+    service = rooms.service
+    jobs = []
+    for rank in ranks:
+        data, draft = work / f"data-{rank}", f"d{rank}"
+        job = await service.logged(draft)
+        if job is None:
+            facts = data.stat()
+            await service.drafts.add_dir(
+                draft, os.fsencode(data), b"", dev=facts.st_dev, ino=facts.st_ino, policy="mutable", merge=False
+            )
+            row = await service.drafts.log(
+                draft, KEY, "dataset", description="", metadata={}, aliases=[], tags=[], run=None, empty=False,
+                ranks=RankFacts("g", rank, 3, len(ranks)),
+            )  # fmt: skip
+            job = row.job
+        jobs.append(job)
+    if ranks == (0,):
+        while (await service.jobs.show(jobs[0])).state != "done":
+            await asyncio.sleep(0.002)  # polling; the life has a deadline
+        return []
+    return await service.jobs.wait(jobs, PATIENCE)
 
 
 async def download(work: Path, settings: dict[str, str], fate: Fate) -> dict[str, Any]:
@@ -194,6 +251,7 @@ def _transactions(remote: Path) -> list[str]:
 
 
 LIVES = {
+    "first_part": first_part, "last_parts": last_parts, "survey_parts": survey_parts,
     "upload": upload, "survey_upload": survey_upload, "download": download, "survey_download": survey_download,
     "cancel_download": cancel_download, "survey_cancelled": survey_cancelled,
 }  # fmt: skip

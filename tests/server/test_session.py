@@ -48,6 +48,7 @@ PAIRS = [
     (views.StatusView, m.StatusInfo), (views.CollectView, m.CollectReport), (views.CollectStepView, m.CollectStep),
     (views.ExplainView, m.Explanation), (views.FindingView, m.FindingInfo), (views.CheckView, m.CheckReport),
     (views.CopyView, m.CopyReport), (views.StepView, m.StepInfo),
+    (views.GroupView, m.GroupInfo),
 ]  # fmt: skip
 
 

@@ -11,14 +11,18 @@ from argparse import Namespace
 from syncd_client import errors
 from syncd_client.cli import reference, render
 from syncd_client.cli.console import Console
+from syncd_client.cli.groups import line
 from syncd_client.cli.render import age, full_name, printable
 from syncd_client.progress import size
 from syncd_client.wire.messages import (
     ArtifactInfo,
     FileInfo,
+    GroupInfo,
+    GroupPage,
     JobInfo,
     ListArtifacts,
     ListFiles,
+    ListGroups,
     ListJobs,
     ListVersions,
     Show,
@@ -30,6 +34,7 @@ from syncd_client.wire.messages import (
     VersionInfo,
 )
 
+_GROUPS_SHOWN = 20
 _MARKS = {"symlink": "l", "dir": "d", "reference": "r"}
 
 
@@ -80,7 +85,15 @@ def _artifacts(console: Console, project: str) -> int:
 def show(args: Namespace, console: Console) -> int:
     """Show everything about a version."""
     wanted = reference.parse(args.reference)
-    version: VersionInfo = console.call(Show(wanted.name, wanted.or_latest, wanted.project))
+    groups = [] if wanted.ref else _groups(console, wanted)
+    try:
+        version: VersionInfo = console.call(Show(wanted.name, wanted.or_latest, wanted.project))
+    except errors.NotFound:
+        if not groups:
+            raise
+        console.answer(render.facts([("group", line(group)) for group in groups]))
+        console.give({"groups": groups})
+        return errors.OK
     pairs = [
         ("name", full_name(version.project, version.name, version.version)),
         ("type", version.type),
@@ -96,10 +109,20 @@ def show(args: Namespace, console: Console) -> int:
         ("node", version.node),
         *((f"metadata {key}", json.dumps(value)) for key, value in version.metadata.items()),
         *(("warning", warning) for warning in version.warnings),
+        *(("group", line(group)) for group in groups),
     ]
     console.answer(render.facts(pairs))
-    console.give(version)
+    console.give(render.jsonable(version) | {"groups": render.jsonable(groups)} if groups else version)
     return errors.OK
+
+
+def _groups(console: Console, wanted: reference.Reference) -> list[GroupInfo]:
+    """Return the groups that began last and did not become a version."""
+    try:
+        page: GroupPage = console.call(ListGroups(wanted.name, wanted.project, limit=_GROUPS_SHOWN))
+    except (errors.NotFound, errors.UnknownVerb):
+        return []
+    return page.groups
 
 
 def files(args: Namespace, console: Console) -> int:

@@ -142,6 +142,15 @@ def _transfer(verbs: Any) -> None:
         help="V is taken as JSON where it is JSON, else as text; may be repeated",
     )
     put.add_argument("--description", default="", metavar="D", help="a text for people")
+    put.add_argument(
+        "--group",
+        nargs="?",
+        const="",
+        metavar="G",
+        help="one rank's part of a version that all ranks of this group make; without G: as torchrun or Slurm name it",
+    )
+    put.add_argument("--rank", type=_rank, metavar="R", help="which rank (default: as torchrun or Slurm say)")
+    put.add_argument("--world-size", type=_count, metavar="N", help="how many ranks (default: as for --rank)")
     put.add_argument("--no-wait", action="store_true", help="end when the job is accepted, not when it is durable")
     get = _verb(
         verbs,
@@ -160,7 +169,16 @@ def _look(verbs: Any) -> None:
     listing = _verb(verbs, "ls", "look:ls", "list artifacts, or the versions of one")
     listing.add_argument("name", nargs="?", metavar="NAME", help="[PROJECT/]NAME for versions, PROJECT/ for artifacts")
     listing.add_argument("--deleted", action="store_true", help="show deleted versions too")
-    _reference(_verb(verbs, "show", "look:show", "show everything about a version"))
+    _reference(
+        _verb(
+            verbs,
+            "show",
+            "look:show",
+            "show everything about a version",
+            "Of a name without version also the groups of ranks that are open, with the ranks that are missing, and\n"
+            "those that were aborted, with the reason.",
+        )
+    )
     files = _verb(
         verbs,
         "files",
@@ -227,6 +245,20 @@ def _change(verbs: Any) -> None:
     )
     remove.add_argument("reference", metavar="[PROJECT/]NAME:V", help="the version, v3, or an alias of it")
     remove.add_argument("--force", action="store_true", help="also when it has aliases: they go with it")
+    abort = _verb(
+        verbs,
+        "abort",
+        "groups:abort",
+        "end a group of ranks that will not become a version",
+        "Its ranks' jobs end with an error, and what they contributed is garbage. A new attempt needs another group\n"
+        "name. `show` names the groups that are open and the ranks that are missing.",
+    )
+    abort.add_argument("name", metavar="[PROJECT/]NAME", help="the artifact")
+    abort.add_argument("--group", default="", metavar="G", help="which group; without it all that --older-than means")
+    abort.add_argument("--reason", default="", metavar="TEXT", help="told to every rank")
+    abort.add_argument(
+        "--older-than", type=_seconds, metavar="S", help="only groups that began so long ago, by the remote's clock"
+    )
     restore = _verb(verbs, "restore", "change:restore", "take a deletion back")
     restore.add_argument("reference", metavar="[PROJECT/]NAME:V", help="the version, v3")
     garbage = _verb(
@@ -330,6 +362,12 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 def _age(text: str) -> float:
     unit = _UNITS.get(text[-1:], 0)
     return _seconds(text[:-1]) * unit if unit else _seconds(text)
+
+
+def _rank(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"not a rank: {text}")
+    return int(text)
 
 
 def _count(text: str) -> int:

@@ -10,7 +10,7 @@ from collections import Counter
 from contextlib import suppress
 from typing import Any
 
-from syncd_client import errors, rules
+from syncd_client import errors, ranks, rules
 from syncd_client.cli import reference, render
 from syncd_client.cli.console import Console
 from syncd_client.cli.wait import follow
@@ -31,6 +31,7 @@ def put(args: Namespace, console: Console) -> int:
         aliases=rules.check_aliases(args.aliases),
         tags=rules.check_tags(args.tags),
     )
+    log = _as_rank(log, args)
     additions = plan(draft, [os.fsencode(path) for path in args.paths])
     try:
         receipt = joined([console.call(addition) for addition in additions])
@@ -67,7 +68,21 @@ def tell(console: Console, job: JobInfo) -> None:
         console.warn(f"note: {render.one_line(warning)}")
     if not job.new_version and not job.warnings:  # the daemon's warning says the same, and more
         console.say("identical content is there already: no new version")
+    if job.group:
+        console.say(f"rank {job.rank} of {job.world_size}, group {render.one_line(job.group)}")
     console.answer(render.full_name("", job.name, job.version))
+
+
+def _as_rank(log: Log, args: Namespace) -> Log:
+    """Return the request as that of one rank, when a group was asked for."""
+    if args.group is None:
+        if args.rank is not None or args.world_size is not None:
+            raise errors.InvalidInput("a rank of which group?", "", "name it: --group G")
+        return log
+    group = args.group or ranks.group_from()
+    if not group:
+        raise errors.InvalidInput("which group?", "neither torchrun nor Slurm names one", "name it: --group G")
+    return ranks.ranked(log, ranks.ranks(group, args.rank, args.world_size))
 
 
 def plan(draft: str, paths: list[bytes]) -> list[AddFile | AddDir]:

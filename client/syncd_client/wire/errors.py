@@ -25,6 +25,7 @@ EXIT: dict[str, int] = {
     INVALID: USAGE,
     "not_found": NOT_FOUND,
     "conflict": CONFLICT,
+    "aborted": CONFLICT,
     "timeout": TIMEOUT,
     "refused": FAILED,
     "cancelled": FAILED,

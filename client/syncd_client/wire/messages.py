@@ -68,7 +68,11 @@ class Receipt(Message):
 
 @message
 class JobInfo(Message):
-    """One piece of daemon work. `state` from the job table (docs/DESIGN.md), `kind` is "upload" or "download"."""
+    """One piece of daemon work. `state` from the job table (docs/DESIGN.md), `kind` is "upload" or "download".
+
+    With a `group` it is the share of `rank` of `world_size`: done once it is in the log, and without a `version` until
+    all ranks' are.
+    """
 
     job: str
     kind: str
@@ -90,6 +94,9 @@ class JobInfo(Message):
     root: bytes = b""
     warnings: list[str] = field(default_factory=list)
     error: ErrorInfo | None = None
+    group: str = ""
+    rank: int = 0
+    world_size: int = 1
 
 
 @message
@@ -137,6 +144,23 @@ class FileInfo(Message):
     mode: int = 0
     digest: str = ""
     target: bytes = b""
+
+
+@message
+class GroupInfo(Message):
+    """The parts of one version as far as they have come: `state` is open, complete or aborted.
+
+    `missing` names the first 256 ranks whose part has not come, `missing_count` counts them all.
+    """
+
+    group: str
+    world_size: int
+    state: str
+    missing: list[int] = field(default_factory=list)
+    missing_count: int = 0
+    reason: str = ""
+    version: int | None = None
+    slot: int = 0
 
 
 @message
@@ -257,6 +281,9 @@ class Log(Request):
     """Turn a draft into an upload job. Repeating it for the same draft returns the same job.
 
     `empty` says that nothing was added on purpose; without it a draft the daemon does not know is an error.
+
+    With a `group` it is one rank's part of a version that `world_size` ranks make; `local_world_size` of them log
+    through this daemon, which then waits a little for all of them to share one entry.
     """
 
     op: ClassVar[str] = "log"
@@ -271,6 +298,10 @@ class Log(Request):
     tags: list[str] = field(default_factory=list)
     run: RunInfo | None = None
     empty: bool = False
+    group: str = ""
+    rank: int = 0
+    world_size: int = 1
+    local_world_size: int = 1
 
 
 @message
@@ -313,7 +344,8 @@ class Wait(Request):
     """Answered when the jobs named (none: all that are open now) have ended; events "job" carry JobInfo meanwhile.
 
     Jobs are named as in ShowJob.
-    `timeout` in seconds (None: for ever) ends it with a timeout error; the jobs go on.
+    `timeout` in seconds (None: for ever) ends it with a timeout error; the jobs go on. The job of a rank has ended
+    when the version exists: then it is "done" and has a version; if its group was aborted it is "failed".
     """
 
     op: ClassVar[str] = "wait"
@@ -419,6 +451,44 @@ class ListFiles(Request):
     project: str = ""
     after: bytes = b""
     limit: int = 1000
+
+
+@message
+class GroupPage(Message):
+    """A page of groups, the one that began last first."""
+
+    groups: list[GroupInfo]
+    next: str = ""
+
+
+@message
+class ListGroups(Request):
+    """The groups of an artifact; those that became a version only when asked for."""
+
+    op: ClassVar[str] = "list_groups"
+    reply: ClassVar[type[Message]] = GroupPage
+    name: str
+    project: str = ""
+    complete: bool = False
+    after: str = ""
+    limit: int = 100
+
+
+@message
+class AbortGroup(Request):
+    """End a group that is not complete, for all its ranks; an empty `group` means every open one.
+
+    With `older_than` only groups whose first part is at least so many seconds old by the store's time. Answered by
+    those that are aborted now. A group named that is complete is a conflict.
+    """
+
+    op: ClassVar[str] = "abort_group"
+    reply: ClassVar[type[Message]] = GroupPage
+    name: str
+    group: str = ""
+    project: str = ""
+    reason: str = ""
+    older_than: float | None = None
 
 
 @message
@@ -765,8 +835,8 @@ REQUESTS: dict[str, type[Request]] = {
     cls.op: cls
     for cls in (
         Hello, Ping, AddFile, AddDir, DropDraft, Log, ShowJob, ListJobs, Wait, Cancel, Use, Show, ListArtifacts,
-        ListVersions, ListFiles, Get, Verify, Fsck, Copy, Remove, Restore, Collect, Explain, Status, AddWatch,
-        ListWatches, RemoveWatch, Subscribe, CancelRequest, Shutdown,
+        ListVersions, ListFiles, ListGroups, AbortGroup, Get, Verify, Fsck, Copy, Remove, Restore, Collect, Explain,
+        Status, AddWatch, ListWatches, RemoveWatch, Subscribe, CancelRequest, Shutdown,
     )
 }  # fmt: skip
 """Every verb of protocol 1; the house test holds PROTOCOL.md against it."""
