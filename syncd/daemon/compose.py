@@ -6,16 +6,18 @@ import logging
 import os
 import resource
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from syncd import __version__
 from syncd.budget import Budget
+from syncd.check.run import Ground as CheckGround
 from syncd.clock import Chance, Clock, SystemClock, random_hex, system_chance
 from syncd.daemon.create import new_repository
 from syncd.disk import Disk, disk_error
 from syncd.download.run import Downloads, discard
 from syncd.engine import Engine, EngineParams, Flows
+from syncd.errors import NotFound, RemoteRefused, RemoteUnavailable
 from syncd.events import Bus
 from syncd.format.chunker import Cutter, load
 from syncd.journal.core import Journal, Ledger, open_journal
@@ -24,11 +26,16 @@ from syncd.journal.jobs import DownloadSpec, JobRow
 from syncd.journal.memory import JournalMemory
 from syncd.lanes import Lane, new_lock
 from syncd.meter import Meter
+from syncd.mirror.run import Mirror, started_fact
 from syncd.model.names import ArtifactKey
 from syncd.pin.params import PinLanes, PinParams
 from syncd.pin.pins import Pins, open_pins
+from syncd.repo.init import open_record
 from syncd.repo.remote import Remote
+from syncd.repo.repository import Repository
 from syncd.service import Service, ServiceParts
+from syncd.service.checks import CheckVerbs
+from syncd.service.copies import CopyVerbs
 from syncd.service.service import Identity
 from syncd.settings import Settings
 from syncd.store.base import Store
@@ -62,6 +69,7 @@ class Rooms:
     engine: Engine
     watcher: Watcher
     meter: Meter
+    mirror: Mirror | None
 
 
 class _Lanes:
@@ -105,29 +113,33 @@ async def compose(settings: Settings, stop: Callable[[], None], seams: Seams) ->
     async with AsyncExitStack() as stack:
         ground = await _lay_ground(settings, seams, stack)
         ledger, lanes, clock, rng = ground.ledger, ground.lanes, ground.clock, ground.rng
-        remote = await _open_remote(ground, seams.wrap_store)
+        target = await _open_mirror(ground, seams.wrap_store)
+        if target is not None:
+            stack.push_async_callback(target.close)
+        remote = await _open_remote(ground, seams.wrap_store, target)
         stack.push_async_callback(remote.store.close)
         pins = await _open_pins(ground)
         stack.push_async_callback(pins.close)
         cutter = load(settings.pure)
         engine = Engine(
             EngineParams(), ledger, _flows(ground, remote, pins, cutter), pins,
-            _discarding(ground), bus, clock, rng, remote.say,
+            _discarding(ground), bus, clock, rng, remote.say, _downloads(ground, remote),
         )  # fmt: skip
         watcher = Watcher(
             WatchParams(full=settings.watch.scan), ledger, lanes.watch, clock, kernel_prober,
             Taker(pins, lambda draft: service.logged(draft), lambda taking: _log_taking(service, taking)),  # noqa: PLW0108  service is made below
         )  # fmt: skip
+        mirror = _mirror(ground, remote, target, bus)
         service = Service(
             ServiceParts(
                 identity=_identity(ground, cutter), ledger=ledger, engine=engine, pins=pins, remote=remote,
-                watcher=watcher, bus=bus, meter=ground.meter, lane=lanes.files, clock=clock,
-                budget=ground.budget, rng=rng, draft_ttl=settings.server.draft_ttl, stop=stop,
-                memory=resident_bytes,
+                checks=_checks(ground, remote, pins, cutter, target), copies=_copies(ground, remote), watcher=watcher,
+                bus=bus, meter=ground.meter, lane=lanes.files, budget=ground.budget, clock=clock, rng=rng,
+                draft_ttl=settings.server.draft_ttl, stop=stop, memory=resident_bytes, mirror=mirror,
             )
         )  # fmt: skip
         await watcher.open()
-        yield Rooms(service, engine, watcher, ground.meter)
+        yield Rooms(service, engine, watcher, ground.meter, mirror)
 
 
 async def _lay_ground(settings: Settings, seams: Seams, stack: AsyncExitStack) -> _Ground:
@@ -146,25 +158,40 @@ async def _lay_ground(settings: Settings, seams: Seams, stack: AsyncExitStack) -
     return _Ground(settings, seams.disk, lanes, budget, ledger, memory, node, clock, rng, Meter(new_lock()))
 
 
-async def _open_remote(ground: _Ground, wrap: Callable[[Store], Store] | None) -> Remote:
+async def _open_remote(ground: _Ground, wrap: Callable[[Store], Store] | None, mirror: Store | None) -> Remote:
+    address = parse_remote(ground.settings.primary.url)
+    own = address.path.startswith(ground.settings.state_dir + b"/")  # the embedded default is made when first used
+    store = await open_store(address, _store_parts(ground, "primary"), create=own, wrap=wrap)
+    new = new_repository(ground.settings)
+    return Remote(address.url, store, ground.memory, ground.lanes.work, ground.clock, ground.rng, new, mirror)
+
+
+async def _open_mirror(ground: _Ground, wrap: Callable[[Store], Store] | None) -> Store | None:
+    mirror = ground.settings.mirror
+    if mirror is None:
+        return None
+    address, parts = parse_remote(mirror.url), _store_parts(ground, "mirror")
+    if not await ground.memory.fact(started_fact(address.url)):  # its directory is made once, not when it is away
+        with suppress(RemoteUnavailable, RemoteRefused):
+            return await open_store(address, parts, create=True, wrap=wrap)
+    return await open_store(address, parts, create=False, wrap=wrap)
+
+
+def _store_parts(ground: _Ground, remote: str) -> StoreParts:
     settings, lanes = ground.settings, ground.lanes
-    address = parse_remote(settings.primary.url)
-    parts = StoreParts(
+    return StoreParts(
         disk=ground.disk,
         lane=lanes.store,
         clock=ground.clock,
         rng=ground.rng,
         meter=ground.meter,
         writer=ground.node,
-        remote="primary",
+        remote=remote,
         limits=LimitParams(
             settings.upload.concurrency + settings.download.concurrency, float(settings.bandwidth) or None
         ),
         retry=RetryParams(tries=settings.retry.tries, first_s=settings.retry.first, longest_s=settings.retry.longest),
     )
-    own = address.path.startswith(settings.state_dir + b"/")  # the embedded default is made when first used
-    store = await open_store(address, parts, create=own, wrap=wrap)
-    return Remote(address.url, store, ground.memory, lanes.work, ground.clock, ground.rng, new_repository(settings))
 
 
 async def _open_pins(ground: _Ground) -> Pins:
@@ -196,6 +223,50 @@ def _flows(ground: _Ground, remote: Remote, pins: Pins, cutter: Cutter) -> Calla
         return built[0]
 
     return flows
+
+
+def _downloads(ground: _Ground, remote: Remote) -> Callable[[], Awaitable[Downloads]]:
+    async def downloads() -> Downloads:
+        repository = await remote.reading()
+        lanes, reads = ground.lanes, ground.settings.download.concurrency
+        return Downloads(repository, ground.disk, lanes.files, ground.budget, reads)
+
+    return downloads
+
+
+def _mirror(ground: _Ground, remote: Remote, target: Store | None, bus: Bus) -> Mirror | None:
+    if target is None or ground.settings.mirror is None:
+        return None
+    url = parse_remote(ground.settings.mirror.url).url
+    return Mirror(
+        remote.repository, target, url, ground.ledger, ground.lanes.work, ground.budget, bus, ground.clock, ground.rng
+    )  # fmt: skip
+
+
+def _checks(ground: _Ground, remote: Remote, pins: Pins, cutter: Cutter, mirror: Store | None) -> CheckVerbs:
+    async def ground_of_a_check() -> CheckGround:
+        return CheckGround(
+            repository=await remote.repository(), memory=ground.memory, mirror=mirror, ledger=ground.ledger,
+            pins=pins.reader, cutter=cutter, lane=ground.lanes.work, budget=ground.budget, clock=ground.clock,
+            rng=ground.rng, node=ground.node,
+        )  # fmt: skip
+
+    return CheckVerbs(ground_of_a_check, ground.memory, ground.rng)
+
+
+def _copies(ground: _Ground, remote: Remote) -> CopyVerbs:
+    @asynccontextmanager
+    async def target(url: str) -> AsyncIterator[Repository]:
+        store = await open_store(parse_remote(url), _store_parts(ground, "copy"), create=False)
+        try:
+            record = await open_record(store)
+            if record is None:
+                raise NotFound("there is no repository at the target", "", "make one: `syncd init URL`")
+            yield Repository(store, record, ground.memory, ground.lanes.work, ground.clock, ground.rng)
+        finally:
+            await store.close()
+
+    return CopyVerbs(remote.reading, target, ground.lanes.work, ground.budget, ground.clock, ground.node)
 
 
 def _discarding(ground: _Ground) -> Callable[[JobRow], Awaitable[None]]:

@@ -113,6 +113,8 @@ def _works(
         "pruner": service.pruner.run(),
         "listener": listener.run(),
     }
+    if rooms.mirror is not None:
+        works["mirror"] = rooms.mirror.run()
     seconds = watchdog_seconds(os.environ, os.getpid())
     if seconds is not None:
         asked = {"journal": service.ping_journal, "leases": service.ping_leases}

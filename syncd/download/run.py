@@ -67,7 +67,7 @@ class Downloads:
             RemoteUnavailable, RemoteRefused: as the remote says.
         """
         key = ArtifactKey(job.project, job.name)
-        version = (await self._repository.history(key)).resolve(f"v{spec.version}")
+        version = (await self._repository.found(key, f"v{spec.version}")).version
         target = Target(self._disk, spec.root, job.job)
         try:
             with self._budget.account() as account:

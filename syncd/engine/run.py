@@ -80,12 +80,13 @@ class Engine:
         bus: told about every change.
         rng: chance for the pauses.
         heard: told how work with the remote went: "ok", or the words of a failure.
+        downloads: opens the flow of downloads where the remote may be away and a mirror not; None: as `flows` does.
     """
 
     def __init__(
         self, params: EngineParams, ledger: Ledger, flows: Callable[[], Awaitable[Flows]], pins: Pins,
         discard_download: Callable[[JobRow], Awaitable[None]], bus: Bus, clock: Clock, rng: Chance,
-        heard: Callable[[str], None],
+        heard: Callable[[str], None], downloads: Callable[[], Awaitable[Downloads]] | None = None,
     ) -> None:  # fmt: skip
         self._params = params
         self._ledger = ledger
@@ -97,6 +98,7 @@ class Engine:
         self._clock = clock
         self._rng = rng
         self._heard = heard
+        self._downloads = downloads
         self._uploading = asyncio.Semaphore(params.uploads)
         self._downloading = asyncio.Semaphore(params.downloads)
         self._turns: WeakValueDictionary[Shared, asyncio.Lock] = WeakValueDictionary()
@@ -257,8 +259,8 @@ class Engine:
             case Fetch():
                 live.progress.restart()
                 async with self._downloading:
-                    flows = await self._flows()
-                    live.result = await flows.downloads.fetch(row, _download(row), live.progress)
+                    downloads = await self._downloads() if self._downloads else (await self._flows()).downloads
+                    live.result = await downloads.fetch(row, _download(row), live.progress)
                     live.result = replace(live.result, bytes_stored=live.progress.bytes_stored)
                 return Fetched()
             case _:

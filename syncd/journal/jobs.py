@@ -213,6 +213,10 @@ class JobRows:
         )
         return await self._ledger.read(lambda db: _many(db, where))
 
+    async def downloads(self) -> list[JobRow]:
+        """Return every download that is or was, the newest first."""
+        return await self._ledger.read(lambda db: _many(db, f"kind = '{Kind.DOWNLOAD}' {_ORDER}"))
+
     async def of_artifact(self, project: str, name: str) -> list[JobRow]:
         """Return the open uploads to one artifact, oldest first."""
         where = f"project = ? AND name = ? AND kind = 'upload' AND {_OPEN} ORDER BY created, job"

@@ -63,3 +63,14 @@ class JournalMemory:
             return str(connection.execute("SELECT value FROM meta WHERE key=?", (name,)).fetchone()[0])
 
         return await self._ledger.write(act, durable=True)
+
+    async def change_fact(self, name: str, value: str) -> None:
+        """Note a fact in place of what was noted before; "" forgets it. A crash may lose the newest change."""
+
+        def act(connection: sqlite3.Connection) -> None:
+            if value:
+                connection.execute("INSERT OR REPLACE INTO meta VALUES (?,?)", (name, value))
+            else:
+                connection.execute("DELETE FROM meta WHERE key=?", (name,))
+
+        await self._ledger.write(act)

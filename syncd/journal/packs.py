@@ -142,6 +142,16 @@ def _settled(repo: str) -> str:
     return f"settled epoch {repo}"
 
 
+async def chunks_known(ledger: Ledger, repo: str, pack: bytes) -> dict[int, tuple[bytes, int]]:
+    """Return what is known of a pack's frames, by number: (hash, length in bytes). It need not be all of them."""
+
+    def act(connection: sqlite3.Connection) -> dict[int, tuple[bytes, int]]:
+        query = "SELECT frame, hash, length FROM known_chunks WHERE repo=? AND pack=?"
+        return {row[0]: (row[1], row[2]) for row in connection.execute(query, (repo, pack))}
+
+    return await ledger.read(act)
+
+
 async def packs_known(ledger: Ledger, repo: str, packs: Sequence[bytes]) -> set[bytes]:
     """Return those of `packs` whose chunks are known already."""
 

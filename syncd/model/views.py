@@ -145,6 +145,62 @@ class VerifyView:
 
 
 @dataclass(frozen=True, slots=True)
+class FindingView:
+    """One damaged object; `hurts` names at most 20 versions, `more` counts further ones."""
+
+    kind: str
+    key: str
+    what: str
+    hurts: list[str] = field(default_factory=list)
+    more: int = 0
+    todo: str = ""
+    outcome: str = ""
+    mended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CheckView:
+    """What a check of the whole remote looked at and found; `damaged` names at most 1000 versions."""
+
+    sound: bool
+    seed: int
+    artifacts: int
+    versions: int
+    logs: int
+    packs: int
+    packs_read: int
+    bytes_read: int
+    found: int = 0
+    findings: list[FindingView] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class CopyView:
+    """What a copy became in the other repository; `bytes_stored` of new packs there, 0 when it was there already."""
+
+    project: str
+    name: str
+    version: int
+    new_version: bool
+    source: str
+    digest: str
+    bytes_stored: int = 0
+    files: int = 0
+    bytes: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class StepView:
+    """How far a long piece of work is: what it does now, and `done` of `total` things of that (0: not known)."""
+
+    step: str
+    done: int = 0
+    total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class TakenView:
     """One sub-directory a watch has turned into a version. `proof`: marker, leases or unproven."""
 
@@ -197,6 +253,9 @@ class StatusView:
     warnings: list[str] = field(default_factory=list)
     failed: int = 0
     next_try: float = 0.0
+    mirror: str = ""
+    mirror_state: str = ""
+    mirror_lag: int = 0
 
 
 @dataclass(frozen=True, slots=True)

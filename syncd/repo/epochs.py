@@ -78,8 +78,12 @@ class Epochs:
 
     @property
     def settled(self) -> int:
-        """The newest epoch before which, itself included, every one has ended."""
-        waiting = [number for number, judged in self._judged.items() if not judged.done]
+        """The newest epoch before which, itself included, nothing is left that a writer must remember.
+
+        One that has not ended may condemn what somebody knows; quarantined packs are referred to by live versions for
+        ever, so whoever reads these would learn of them anew.
+        """
+        waiting = [number for number, judged in self._judged.items() if not judged.done or judged.quarantined]
         return min(waiting, default=self.newest + 1) - 1
 
     def waiting(self) -> list[Judged]:

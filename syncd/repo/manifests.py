@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from syncd.errors import Corrupt, NotFound
+from syncd.errors import Corrupt, NotFound, SyncdError
 from syncd.format.manifest import MAX_MANIFEST, Entry, Manifest, Page, PageRef, PathOrder, decode_manifest, open_page
 from syncd.lanes import Lane
 from syncd.repo.history import Version
@@ -13,10 +13,15 @@ from syncd.store.base import Store
 
 
 class Manifests:
-    """Manifests of a repository, every byte checked against the log entry that names it."""
+    """Manifests of a repository, every byte checked against the log entry that names it.
 
-    def __init__(self, store: Store, packs: Packs, lane: Lane) -> None:
+    Args:
+        spare: another copy of the remote, asked for what turns out to be missing or damaged.
+    """
+
+    def __init__(self, store: Store, packs: Packs, lane: Lane, spare: Store | None = None) -> None:
         self._store = store
+        self._spare = spare
         self._packs = packs
         self._lane = lane
 
@@ -35,7 +40,18 @@ class Manifests:
             Corrupt: missing, damaged, or not the one that is described.
         """
         try:
-            data = await self._store.get(key, 0, MAX_MANIFEST + 1)
+            return await self._open(self._store, key, expected_hash, digest, whose)
+        except Corrupt as error:
+            if self._spare is None:
+                raise
+            try:
+                return await self._open(self._spare, key, expected_hash, digest, whose)
+            except SyncdError as second:
+                raise error from second
+
+    async def _open(self, store: Store, key: str, expected_hash: bytes, digest: bytes, whose: str) -> Manifest:
+        try:
+            data = await store.get(key, 0, MAX_MANIFEST + 1)
         except NotFound as error:
             raise Corrupt(
                 f"the manifest {key}{whose} is missing",

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 from weakref import WeakValueDictionary
 
-from syncd.errors import Corrupt, NotFound
+from syncd.errors import Corrupt, NotFound, SyncdError
 from syncd.format.codec import RAW
 from syncd.format.keys import pack_key
 from syncd.format.pack import TAIL_GUESS, Frame, parse_tail, tail_needed, view_frame
 from syncd.lanes import Lane
 from syncd.model.buffer import Buffer
 from syncd.store.base import Store
+
+T = TypeVar("T")
 
 _FRAMES_KEPT = 200_000  # over all indexes, some 50 MiB; the index in use is kept whatever its size
 
@@ -24,10 +27,12 @@ class Packs:
     Args:
         store: the remote.
         lane: where chunks are decoded and hashed.
+        spare: another copy of the remote, asked for what turns out to be damaged.
     """
 
-    def __init__(self, store: Store, lane: Lane) -> None:
+    def __init__(self, store: Store, lane: Lane, spare: Store | None = None) -> None:
         self._store = store
+        self._spare = spare
         self._lane = lane
         self._indexes: OrderedDict[bytes, tuple[Frame, ...]] = OrderedDict()
         self._frames_kept = 0
@@ -42,7 +47,7 @@ class Packs:
         async with self._turns.setdefault(pack, asyncio.Lock()):  # many ask for one pack at once: read it once
             frames = self._indexes.get(pack)
             if frames is None:
-                frames = await self._read_index(pack)
+                frames = await self._verified(lambda store: self._read_index(store, pack))
                 self._keep(pack, frames)
             else:
                 self._indexes.move_to_end(pack)
@@ -60,10 +65,13 @@ class Packs:
 
         Those stored as they are are views into what was read: whoever keeps one keeps all of it.
         """
+        return await self._verified(lambda store: self._chunks(store, pack, frames))
+
+    async def _chunks(self, store: Store, pack: bytes, frames: Sequence[Frame]) -> list[Buffer]:
         first, last = frames[0], frames[-1]
         end = last.offset + last.stored_length
         wanted = end - first.offset
-        data = await self._get(pack_key(pack), first.offset, wanted) if wanted else b""  # zeros take no bytes
+        data = await self._get(store, pack_key(pack), first.offset, wanted) if wanted else b""  # zeros take no bytes
         if len(data) != wanted:
             raise Corrupt(f"{pack_key(pack)} is truncated", f"{len(data)} of {wanted} bytes came", "")
         return await self._lane.run(_open_all, pack, frames, data)
@@ -85,25 +93,38 @@ class Packs:
             _, dropped = self._indexes.popitem(last=False)
             self._frames_kept -= len(dropped)
 
-    async def _get(self, key: str, offset: int, length: int) -> bytes:
+    async def _verified(self, read: Callable[[Store], Awaitable[T]]) -> T:
+        """Read and check; what is damaged once more from the spare copy. The first error counts when both are."""
         try:
-            return await self._store.get(key, offset, length)
+            return await read(self._store)
+        except Corrupt as error:
+            if self._spare is None:
+                raise
+            try:
+                return await read(self._spare)
+            except SyncdError as second:
+                raise error from second
+
+    @staticmethod
+    async def _get(store: Store, key: str, offset: int, length: int) -> bytes:
+        try:
+            return await store.get(key, offset, length)
         except NotFound as error:
             raise _missing(key) from error
 
-    async def _read_index(self, pack: bytes) -> tuple[Frame, ...]:
+    async def _read_index(self, store: Store, pack: bytes) -> tuple[Frame, ...]:
         key = pack_key(pack)
         try:
-            size = (await self._store.stat(key)).size
+            size = (await store.stat(key)).size
         except NotFound as error:
             raise _missing(key) from error
-        tail = await self._get(key, max(0, size - TAIL_GUESS), TAIL_GUESS)
+        tail = await self._get(store, key, max(0, size - TAIL_GUESS), TAIL_GUESS)
         try:
             needed = tail_needed(tail)
             if needed > len(tail):
                 if needed > size:
                     raise Corrupt("the index is longer than the pack")
-                tail = await self._get(key, size - needed, needed)
+                tail = await self._get(store, key, size - needed, needed)
             return parse_tail(tail, pack, size)
         except Corrupt as error:
             raise Corrupt(f"{key}: {error.what}", error.why, error.hint) from error

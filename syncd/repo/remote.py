@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from syncd.clock import Chance, Clock
-from syncd.errors import Corrupt, RemoteUnavailable, SyncdError
+from syncd.errors import Corrupt, RemoteRefused, RemoteUnavailable, SyncdError
 from syncd.format.keys import REPO
 from syncd.format.repo import RepoRecord
 from syncd.lanes import Lane
@@ -22,11 +22,13 @@ class Remote:
         url: its address, for people; without credentials.
         store: the stack of stores for it.
         new: how to make a repository when there is none and this node has never seen one there.
+        mirror: the store of another copy, if one is set.
     """
 
     def __init__(
-        self, url: str, store: Store, memory: Memory, lane: Lane, clock: Clock, rng: Chance, new: NewRepository
-    ) -> None:
+        self, url: str, store: Store, memory: Memory, lane: Lane, clock: Clock, rng: Chance, new: NewRepository,
+        mirror: Store | None = None,
+    ) -> None:  # fmt: skip
         self.url = url
         self.store = store
         self.state = "not reached yet"
@@ -37,6 +39,8 @@ class Remote:
         self._new = new
         self._turn = asyncio.Lock()
         self._repository: Repository | None = None
+        self._mirror = mirror
+        self._reader: Repository | None = None
 
     async def repository(self) -> Repository:
         """Return the repository, reaching for it if that has not been done.
@@ -52,9 +56,39 @@ class Remote:
                 except SyncdError as error:
                     self.state = error.what
                     raise
-                self._repository = Repository(self.store, record, self._memory, self._lane, self._clock, self._rng)
+                self._repository = self._build(record)
                 self.state = "ok"
             return self._repository
+
+    async def reading(self) -> Repository:
+        """Return the repository for who only reads: by the mirror's word where the remote has not been reached.
+
+        Raises:
+            as `repository`, when no mirror helps.
+        """
+        try:
+            return await self.repository()
+        except (RemoteUnavailable, RemoteRefused, Corrupt) as error:
+            if self._mirror is None:
+                raise
+            try:
+                self._reader = self._reader or await self._by_mirror(self._mirror)
+            except SyncdError as second:
+                raise error from second
+            if self._reader is None:
+                raise
+            return self._reader
+
+    async def _by_mirror(self, mirror: Store) -> Repository | None:
+        """Return the repository as the mirror's record describes it, if it is the one this node knows."""
+        record = await open_record(mirror)
+        known = await self._memory.fact(repository_at(self.url))
+        return None if record is None or record.repo_id != known else self._build(record)
+
+    def _build(self, record: RepoRecord) -> Repository:
+        return Repository(
+            self.store, record, self._memory, self._lane, self._clock, self._rng, self._mirror
+        )  # fmt: skip
 
     def say(self, state: str) -> None:
         """Note how the last work with the remote went: "ok" or the words of a failure."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from syncd.clock import Chance, Clock
-from syncd.errors import Corrupt, NotFound
+from syncd.errors import Corrupt, NotFound, RemoteRefused, RemoteUnavailable, SyncdError
 from syncd.format.keys import REGISTRY_LOG, artifact_log, run_log
 from syncd.format.repo import RepoRecord
 from syncd.lanes import Lane
 from syncd.model.names import ArtifactKey
 from syncd.repo.bundles import Bundles
 from syncd.repo.epochs import Epochs
-from syncd.repo.history import History
+from syncd.repo.history import History, Version
 from syncd.repo.init import open_record
 from syncd.repo.log import Log
 from syncd.repo.manifests import Manifests
@@ -18,6 +20,15 @@ from syncd.repo.memory import Forgetful, Memory
 from syncd.repo.packs import Packs
 from syncd.repo.registry import Registered, Registry
 from syncd.store.base import Store
+from syncd.store.fallback import Fallback
+
+
+class Found(NamedTuple):
+    """A version in its history; `away` says why the mirror was asked for it, "" where it was not."""
+
+    history: History
+    version: Version
+    away: str = ""
 
 
 class Repository:
@@ -28,13 +39,19 @@ class Repository:
         record: its repo.json.
         memory: where log entries seen are remembered.
         lane: for decoding and hashing.
+        mirror: another copy of it, read where the remote is away or damaged; nothing is decided by it.
     """
 
-    def __init__(self, store: Store, record: RepoRecord, memory: Memory, lane: Lane, clock: Clock, rng: Chance) -> None:
+    def __init__(
+        self, store: Store, record: RepoRecord, memory: Memory, lane: Lane, clock: Clock, rng: Chance,
+        mirror: Store | None = None,
+    ) -> None:  # fmt: skip
         self.store = store
         self.record = record
-        self.packs = Packs(store, lane)
-        self.manifests = Manifests(store, self.packs, lane)
+        self.mirror = mirror
+        both = Fallback(store, mirror, clock) if mirror is not None else store
+        self.packs = Packs(both, lane, mirror)
+        self.manifests = Manifests(both, self.packs, lane, mirror)
         self.epochs = Epochs(store, clock, rng)
         self._memory = memory
         self._clock = clock
@@ -71,6 +88,28 @@ class Repository:
         if not slots:
             raise NotFound(f"artifact {key} does not exist", "nothing was logged under that name", "syncctl ls")
         return self.replay(key)
+
+    async def found(self, key: ArtifactKey, ref: str) -> Found:
+        """Return a version for who only reads: by the mirror's word where the remote is away or its log damaged.
+
+        Raises:
+            NotFound: no such version.
+            RemoteUnavailable, RemoteRefused, Corrupt: of the remote, when the mirror does not help; it may be behind,
+                so what it does not have may exist.
+        """
+        try:
+            history = await self.history(key)
+        except (RemoteUnavailable, RemoteRefused, Corrupt) as error:
+            if self.mirror is None:
+                raise
+            try:
+                name = artifact_log(key)
+                log = Log(self.mirror, Forgetful(), self.id, name, self._clock, self._rng)
+                history = History(key).apply(await log.refresh())
+                return Found(history, history.resolve(ref), error.what)
+            except SyncdError as second:
+                raise error from second
+        return Found(history, history.resolve(ref))
 
     def replay(self, key: ArtifactKey) -> History:
         """Return the artifact's state as of the last read of its log, without asking the remote."""

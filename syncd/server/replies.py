@@ -12,7 +12,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 from syncd.errors import SyncdError
 from syncd.journal.jobs import RankFacts, RunFacts
-from syncd.model.names import LATEST, ArtifactKey
+from syncd.model.names import LATEST, ArtifactKey, check_name, check_project
 from syncd.model.views import CollectStepView, JobView
 from syncd.service import Service
 from syncd_client.wire import messages as m
@@ -76,6 +76,8 @@ class Replies:
             m.AbortGroup: self._abort_group,
             m.Get: self._get,
             m.Verify: self._verify,
+            m.Fsck: self._fsck,
+            m.Copy: self._copy,
             m.Remove: self._remove,
             m.Restore: self._restore,
             m.Collect: self._collect,
@@ -162,7 +164,7 @@ class Replies:
         return to_wire(m.VersionInfo, version)
 
     async def _show(self, r: m.Show, _: Tell) -> m.Message:
-        version = await self._service.history.show(self._key(r.project, r.name), r.ref or LATEST)
+        version = await self._service.show(self._key(r.project, r.name), r.ref or LATEST)
         return to_wire(m.VersionInfo, version)
 
     async def _list_artifacts(self, r: m.ListArtifacts, _: Tell) -> m.Message:
@@ -193,6 +195,22 @@ class Replies:
     async def _verify(self, r: m.Verify, _: Tell) -> m.Message:
         report = await self._service.history.verify(self._key(r.project, r.name), r.ref or LATEST, r.root)
         return to_wire(m.VerifyReport, report)
+
+    async def _fsck(self, r: m.Fsck, tell: Tell) -> m.Message:
+        work = self._service.stepping(
+            lambda told: self._service.checks.fsck(r.read_data, r.seed, r.repair, told),
+            lambda view: tell("step", to_wire(m.StepInfo, view)),
+        )
+        return to_wire(m.CheckReport, await work)
+
+    async def _copy(self, r: m.Copy, tell: Tell) -> m.Message:
+        key = self._key(r.project, r.name)
+        to = ArtifactKey(check_project(r.to_project or key.project), check_name(r.to_name or key.name))
+        work = self._service.stepping(
+            lambda told: self._service.copies.copy(key, r.ref or LATEST, r.to, to, told),
+            lambda view: tell("step", to_wire(m.StepInfo, view)),
+        )
+        return to_wire(m.CopyReport, await work)
 
     async def _remove(self, r: m.Remove, _: Tell) -> m.Message:
         key = self._key(r.project, r.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from syncd.budget import Budget
@@ -46,11 +47,12 @@ class HistoryVerbs:
         budget: bounds what is read of the remote at once.
         node: this node's id, told in entries.
         transaction: makes a fresh transaction id.
+        reading: opens the repository for reading alone, by a mirror where the remote is away.
     """
 
     def __init__(
         self, repository: Callable[[], Awaitable[Repository]], lane: Lane, budget: Budget, clock: Clock,
-        node: str, transaction: Callable[[], str],
+        node: str, transaction: Callable[[], str], reading: Callable[[], Awaitable[Repository]],
     ) -> None:  # fmt: skip
         self._repository = repository
         self._lane = lane
@@ -58,11 +60,15 @@ class HistoryVerbs:
         self._clock = clock
         self._node = node
         self._transaction = transaction
+        self._reading = reading
 
     async def show(self, key: ArtifactKey, ref: str) -> VersionView:
         """Return the version that `ref` names; NotFound."""
-        history = await (await self._repository()).history(key)
-        return view(history, history.resolve(ref))
+        found = await (await self._reading()).found(key, ref)
+        shown = view(found.history, found.version)
+        if found.away:
+            shown = replace(shown, warnings=[f"as the mirror has it, which may be behind: {found.away}"])
+        return shown
 
     async def record_use(self, version: VersionView, run: str) -> list[str]:
         """Note that a run uses a version, best effort; return warnings."""
@@ -98,9 +104,8 @@ class HistoryVerbs:
 
     async def files(self, key: ArtifactKey, ref: str, after: bytes, limit: int) -> tuple[list[FileView], bytes]:
         """Return a page of a version's entries behind a path, and where the next page begins."""
-        repository = await self._repository()
-        version = (await repository.history(key)).resolve(ref)
-        manifest = await repository.manifests.read(version)
+        repository = await self._reading()
+        manifest = await repository.manifests.read((await repository.found(key, ref)).version)
         size = max(1, min(limit, _PAGE_LIMIT))
         page: list[FileView] = []
         weight = 0
@@ -156,7 +161,8 @@ class HistoryVerbs:
 
         def build(_: object, prev: bytes) -> LogEntry | None:
             history = repository.replay(key)
-            if history.versions[number].deleted == deleted or (not deleted and history.fence > seen):
+            version = history.resolve(f"v{number}", deleted_too=True)
+            if version.deleted == deleted or (not deleted and history.fence > seen):
                 return None
             if not aliased_too:
                 _must_have_no_alias(history, number)  # here: whoever gives it one meanwhile takes our slot

@@ -18,11 +18,14 @@ from syncd.journal.jobs import JobRow, JobRows, RunFacts, UploadSpec
 from syncd.journal.runs import note_input
 from syncd.lanes import Lane
 from syncd.meter import Meter
+from syncd.mirror.run import Mirror
 from syncd.model import names
-from syncd.model.views import ArtifactView, JobView, StatusView, TakenView, VersionView, WatchView
+from syncd.model.views import ArtifactView, JobView, StatusView, StepView, TakenView, VersionView, WatchView
 from syncd.pin.pins import Pins
 from syncd.repo.remote import Remote
+from syncd.service.checks import CheckVerbs
 from syncd.service.collection import CollectionVerbs
+from syncd.service.copies import CopyVerbs
 from syncd.service.drafts import DraftVerbs
 from syncd.service.groups import GroupVerbs
 from syncd.service.history import HistoryVerbs
@@ -33,6 +36,7 @@ from syncd.watch.watcher import Watcher
 T = TypeVar("T")
 
 _ALIVE_SECONDS = 5.0
+_STEP_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,8 @@ class ServiceParts:
     engine: Engine
     pins: Pins
     remote: Remote
+    checks: CheckVerbs
+    copies: CopyVerbs
     watcher: Watcher
     bus: Bus
     meter: Meter
@@ -69,14 +75,17 @@ class ServiceParts:
     draft_ttl: float
     stop: Callable[[], None]
     memory: Callable[[], int]
+    mirror: Mirror | None = None
 
 
 class Service:
-    """Every verb a person could say, by subject: `drafts`, `jobs`, `groups`, `history`, `collection`, `watcher`."""
+    """Every verb, by subject: `drafts`, `jobs`, `groups`, `history`, `checks`, `copies`, `collection`, `watcher`."""
 
     def __init__(self, parts: ServiceParts) -> None:
         self.identity = parts.identity
         self.watcher = parts.watcher
+        self.checks = parts.checks
+        self.copies = parts.copies
         self.bus = parts.bus
         self._parts = parts
         rows = JobRows(parts.ledger)
@@ -90,8 +99,9 @@ class Service:
             parts.draft_ttl, parts.lane,
         )  # fmt: skip
         self.history = HistoryVerbs(
-            parts.remote.repository, parts.lane, parts.budget, parts.clock, parts.identity.node, self._transaction
-        )
+            parts.remote.repository, parts.lane, parts.budget, parts.clock, parts.identity.node, self._transaction,
+            parts.remote.reading,
+        )  # fmt: skip
         self.pruner = Pruner(parts.ledger, parts.clock)
         self.collection = CollectionVerbs(
             parts.remote.repository, parts.lane, parts.clock, parts.rng, parts.identity.node, parts.meter
@@ -118,12 +128,20 @@ class Service:
             return version
         used = f"{key}:v{version.version}"
         await note_input(self._parts.ledger, run.project, run.id, used, self._parts.clock.now())
-        return replace(version, warnings=await self.history.record_use(version, run.id))
+        return replace(version, warnings=[*version.warnings, *await self.history.record_use(version, run.id)])
 
     async def get(self, key: names.ArtifactKey, ref: str, root: bytes) -> JobView:
         """Start restoring a version below a directory."""
         version = await self.history.show(key, ref)
         return self.jobs.view(await self.drafts.get(version, ref, root))
+
+    async def show(self, key: names.ArtifactKey, ref: str) -> VersionView:
+        """Return the version that `ref` names, with what a check has found wrong with it; NotFound."""
+        version = await self.history.show(key, ref)
+        repository = await self._parts.remote.reading()
+        damage = await self.checks.damage(repository.id, key, version.version)
+        told = [*version.warnings, f"damaged when last checked: {damage}"]
+        return replace(version, warnings=told) if damage else version
 
     async def status(self) -> StatusView:
         """Return the daemon at a glance."""
@@ -152,6 +170,9 @@ class Service:
             warnings=list(identity.warnings),
             failed=await self._rows.failed_count(),
             next_try=min(filter(None, (parts.engine.next_try(row.job) for row in open_rows)), default=0.0),
+            mirror=parts.mirror.url if parts.mirror else "",
+            mirror_state=parts.mirror.state if parts.mirror else "",
+            mirror_lag=parts.mirror.lag if parts.mirror else 0,
         )
 
     async def logged(self, draft: str) -> str | None:
@@ -238,6 +259,37 @@ class Service:
                     pumping = tasks.create_task(pump(changes))
                     result = await work
                     pumping.cancel()
+        except BaseExceptionGroup as group:
+            raise root_cause(group) from group
+        return result
+
+    async def stepping(
+        self,
+        work: Callable[[Callable[[str, int, int], None]], Awaitable[T]],
+        tell: Callable[[StepView], Awaitable[None]],
+    ) -> T:
+        """Do long work and tell meanwhile how far it is, now and then; the newest step counts.
+
+        A listener that fails (its client went) ends the work.
+        """
+        newest: list[StepView] = []
+
+        async def pump() -> None:
+            told: StepView | None = None
+            while True:
+                await self._parts.clock.sleep(_STEP_SECONDS)
+                if newest and newest[0] != told:
+                    told = newest[0]
+                    await tell(told)
+
+        def note(step: str, done: int, total: int) -> None:
+            newest[:] = [StepView(step, done, total)]
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                pumping = tasks.create_task(pump())
+                result = await work(note)
+                pumping.cancel()
         except BaseExceptionGroup as group:
             raise root_cause(group) from group
         return result

@@ -198,12 +198,18 @@ def _remotes(value: object, place: str) -> tuple[Remote, ...]:
         for name in row:
             if name not in ("url", "role"):
                 raise _not_of_a_remote(name, place)
-        if row.get("role", "primary") != "primary":
-            raise InvalidInput(f"remote.role in {place}: {row['role']!r}", 'expected "primary"', "correct that value")
-    if len(rows) > 1:
-        raise InvalidInput(f"{place} names {len(rows)} primary remotes", "one is used", "remove the others")
+        if row.get("role", "primary") not in ("primary", "mirror"):
+            expected = 'expected "primary" or "mirror"'
+            raise InvalidInput(f"remote.role in {place}: {row['role']!r}", expected, "correct that value")
+    for role in ("primary", "mirror"):
+        count = sum(row.get("role", "primary") == role for row in rows)
+        if count > 1:
+            raise InvalidInput(f"{place} names {count} {role} remotes", "one is used", "remove the others")
+    if all(row.get("role") == "mirror" for row in rows):
+        raise InvalidInput(f"{place} names a mirror and no primary", "a mirror follows something", "add the primary")
     try:
-        return tuple(Remote(URL.read(row.get("url", ""), True)) for row in rows)
+        found = [Remote(URL.read(row.get("url", ""), True), row.get("role", "primary")) for row in rows]
+        return tuple(sorted(found, key=lambda remote: remote.role == "mirror"))
     except ValueError as error:
         raise InvalidInput(
             f"remote.url in {place}: {error}", f"expected {URL.expected}", "correct that value"

@@ -32,10 +32,10 @@ def cores() -> int:
 
 
 class Remote(msgspec.Struct, frozen=True):
-    """One bucket or directory. The first version uses exactly one, the primary."""
+    """One bucket or directory: the primary, which everything is committed to, or a mirror, which follows it."""
 
     url: str
-    role: Literal["primary"] = "primary"
+    role: Literal["primary", "mirror"] = "primary"
 
 
 class UploadSettings(msgspec.Struct, frozen=True):
@@ -134,6 +134,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def primary(self) -> Remote:
         """The remote everything is committed to."""
         return self.remotes[0]
+
+    @property
+    def mirror(self) -> Remote | None:
+        """The remote that receives every version after the primary, if there is one."""
+        return next((remote for remote in self.remotes if remote.role == "mirror"), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,8 @@ VERBS = [
     "rm",
     "restore",
     "gc",
+    "fsck",
+    "copy",
     "jobs",
     "wait",
     "abort",

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from syncd.budget import Budget
+from syncd.check.run import Ground
 from syncd.clock import Clock, SystemClock
 from syncd.disk import Disk
 from syncd.download.run import Downloads
 from syncd.engine import Engine, EngineParams, Flows
+from syncd.errors import NotFound
 from syncd.events import Bus
 from syncd.format.chunker import load
 from syncd.journal.core import open_journal
@@ -28,8 +30,11 @@ from syncd.lanes import Lane
 from syncd.meter import Meter
 from syncd.pin import PinLanes, PinParams, Pins, open_pins
 from syncd.repo.remote import Remote
+from syncd.repo.repository import Repository
 from syncd.server.listener import Listener
 from syncd.service import Service, ServiceParts
+from syncd.service.checks import CheckVerbs
+from syncd.service.copies import CopyVerbs
 from syncd.service.service import Identity
 from syncd.store.base import Store
 from syncd.upload.parts import UploadParams
@@ -160,6 +165,19 @@ async def service_room(
             uploads = Uploads(repository, journal, pins, lanes["work"], load(), params, budget, clock, "node")
             return Flows(uploads, Downloads(repository, Disk(), lanes["work"], budget))
 
+        async def checked() -> Ground:
+            return Ground(
+                await remote.repository(), JournalMemory(journal), None, journal, pins.reader, load(), lanes["work"],
+                budget, clock, rng, "node",
+            )  # fmt: skip
+
+        @asynccontextmanager
+        async def nowhere(url: str) -> AsyncIterator[Repository]:
+            raise NotFound(f"no repository at {url}")
+            yield
+
+        copies = CopyVerbs(remote.reading, nowhere, lanes["work"], budget, clock, "node")
+
         async def discard(row: JobRow) -> None:
             return
 
@@ -168,8 +186,10 @@ async def service_room(
         service = Service(
             ServiceParts(
                 identity=identity, ledger=journal, engine=engine, pins=pins, remote=remote, bus=bus,
-                watcher=NoWatches(), meter=Meter(threading.Lock()), lane=lanes["work"], clock=clock, rng=rng,  # type: ignore[arg-type]
-                draft_ttl=600.0, budget=budget, stop=lambda: None, memory=lambda: 0,
+                watcher=NoWatches(),  # type: ignore[arg-type]
+                checks=CheckVerbs(checked, JournalMemory(journal), rng), copies=copies, meter=Meter(threading.Lock()),
+                lane=lanes["work"], budget=budget, clock=clock, rng=rng, draft_ttl=600.0,
+                stop=lambda: None, memory=lambda: 0,
             )
         )  # fmt: skip
         path = str(home / "s")

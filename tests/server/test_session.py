@@ -47,7 +47,9 @@ PAIRS = [
     (views.VersionView, m.VersionInfo), (views.ArtifactView, m.ArtifactInfo), (views.FileView, m.FileInfo),
     (views.VerifyView, m.VerifyReport), (views.TakenView, m.TakenInfo), (views.WatchView, m.WatchInfo),
     (views.StatusView, m.StatusInfo), (views.CollectView, m.CollectReport), (views.CollectStepView, m.CollectStep),
-    (views.ExplainView, m.Explanation), (views.GroupView, m.GroupInfo),
+    (views.ExplainView, m.Explanation), (views.FindingView, m.FindingInfo), (views.CheckView, m.CheckReport),
+    (views.CopyView, m.CopyReport), (views.StepView, m.StepInfo),
+    (views.GroupView, m.GroupInfo),
 ]  # fmt: skip
 
 

@@ -109,6 +109,7 @@ def show(args: Namespace, console: Console) -> int:
         ("run", version.run),
         ("node", version.node),
         *((f"metadata {key}", json.dumps(value)) for key, value in version.metadata.items()),
+        *(("warning", warning) for warning in version.warnings),
         *(("group", line(group)) for group in groups),
     ]
     console.answer(render.facts(pairs))
@@ -201,6 +202,7 @@ def status(args: Namespace, console: Console) -> int:
         ("daemon", f"syncd {info.version}, pid {info.pid}, up {age(info.started, time.time())}"),
         ("node", info.node),
         ("remote", f"{info.remote} ({info.remote_state})"),
+        ("mirror", _mirror(info)),
         ("jobs", _counts(info.jobs) or "none open"),
         ("waiting", _until(info.next_try, time.time())),
         ("failed", _failed(info.failed)),
@@ -222,6 +224,11 @@ def _failed(count: int) -> str:
         return ""
     uploads = render.counted(count, "upload")
     return f"{uploads}: `syncctl jobs --failed` says why, `syncctl cancel JOB` lets its files go"
+
+
+def _mirror(info: StatusInfo) -> str:
+    behind = f", {render.counted(info.mirror_lag, 'log entry')} behind".replace("entrys", "entries")
+    return f"{info.mirror} ({info.mirror_state}{behind if info.mirror_lag else ''})" if info.mirror else ""
 
 
 def _counts(counts: dict[str, int]) -> str:

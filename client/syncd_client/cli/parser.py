@@ -91,6 +91,7 @@ def build() -> Parser:
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", dest="verb", required=True, parser_class=Parser)
     _transfer(verbs)
     _look(verbs)
+    _check(verbs)
     _change(verbs)
     _jobs(verbs)
     _watch(verbs)
@@ -196,6 +197,41 @@ def _look(verbs: Any) -> None:
     )
     _reference(verify)
     verify.add_argument("--root", metavar="DIR", help="check this directory against the version instead")
+
+
+def _check(verbs: Any) -> None:
+    fsck = _verb(
+        verbs,
+        "fsck",
+        "fsck:fsck",
+        "check everything in the remote",
+        "Every log, manifest and pack that is needed: whether it is there, has its size and its index. Damage is\n"
+        "named with the versions it hurts. Without --repair nothing is written. Exit code 9 when something is wrong.",
+    )
+    fsck.add_argument(
+        "--read-data", type=_share, default=0.0, metavar="SHARE", help="read and hash so many of the packs: 5%%, 100%%"
+    )
+    fsck.add_argument("--seed", type=_seed, metavar="N", help="read the same packs as another check with this seed")
+    fsck.add_argument(
+        "--repair",
+        action="store_true",
+        help="bring back what other copies of the bytes allow, take the rest out of use",
+    )
+
+
+    copying = _verb(
+        verbs,
+        "copy",
+        "copy:copy",
+        "copy a version into another repository",
+        "Every chunk is verified here and over there. Repeating a copy does nothing. Metadata, description and tags\n"
+        "go along, aliases do not. The repository must be there: `syncd init URL` makes one.",
+    )
+    _reference(copying)
+    copying.add_argument("--to", required=True, metavar="URL", help="the other repository's address")
+    copying.add_argument(
+        "--as", default="", metavar="[PROJECT/]NAME", dest="as_name", help="what it is called there (default: as here)"
+    )
 
 
 def _change(verbs: Any) -> None:
@@ -311,6 +347,23 @@ def _seconds(text: str) -> float:
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"not a number of seconds: {text}")
     return value
+
+
+def _share(text: str) -> float:
+    number, percent = (text[:-1], 100.0) if text.endswith("%") else (text, 1.0)
+    try:
+        value = float(number) / percent
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"not a share: {text}; one is written 5% or 0.05")
+    return value
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 1 << 31:
+        raise argparse.ArgumentTypeError(f"not a seed: {text}")
+    return int(text)
 
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}

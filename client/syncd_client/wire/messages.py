@@ -538,6 +538,99 @@ class Verify(Request):
 
 
 @message
+class FindingInfo(Message):
+    """One damaged object: `kind` is missing, truncated, flipped, swapped, forked, shortened, unregistered or
+    unreadable. `hurts` names at most 20 versions, `more` counts further ones; `outcome` says what a repair did.
+    """
+
+    kind: str
+    key: str
+    what: str
+    hurts: list[str] = field(default_factory=list)
+    more: int = 0
+    todo: str = ""
+    outcome: str = ""
+    mended: bool = False
+
+
+@message
+class CheckReport(Message):
+    """What a check of the whole remote found. `sound`: nothing is wrong, or wrong any more.
+
+    `found` counts the findings, of which at most 200 are here; `damaged` names at most 1000 versions.
+    """
+
+    sound: bool
+    seed: int
+    artifacts: int
+    versions: int
+    logs: int
+    packs: int
+    packs_read: int
+    bytes_read: int
+    found: int = 0
+    findings: list[FindingInfo] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
+
+
+@message
+class StepInfo(Message):
+    """How far a long request is: what it does now, and `done` of `total` things of that (0: not known)."""
+
+    step: str
+    done: int = 0
+    total: int = 0
+
+
+@message
+class Fsck(Request):
+    """Check the whole remote: every log, manifest and pack that is needed; events "step" carry StepInfo meanwhile.
+
+    `read_data` is the share (0 to 1) of packs whose chunks are read and hashed, drawn by `seed` (nil: by chance).
+    `repair` mends what can be mended and takes the rest out of use; without it nothing is written.
+    """
+
+    op: ClassVar[str] = "fsck"
+    reply: ClassVar[type[Message]] = CheckReport
+    read_data: float = 0.0
+    seed: int | None = None
+    repair: bool = False
+
+
+@message
+class CopyReport(Message):
+    """What a copy became in the other repository; `bytes_stored` of new packs there, 0 when it was there already."""
+
+    project: str
+    name: str
+    version: int
+    new_version: bool
+    source: str
+    digest: str
+    bytes_stored: int = 0
+    files: int = 0
+    bytes: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+
+@message
+class Copy(Request):
+    """Copy a version into the repository at `to`, as `to_project`/`to_name` (empty: as here); repeating it is harmless.
+
+    Events "step" carry StepInfo meanwhile.
+    """
+
+    op: ClassVar[str] = "copy"
+    reply: ClassVar[type[Message]] = CopyReport
+    name: str
+    to: str
+    ref: str = "latest"
+    project: str = ""
+    to_name: str = ""
+    to_project: str = ""
+
+
+@message
 class Remove(Request):
     """Mark a version deleted in the log; no bytes are freed, Restore takes it back.
 
@@ -650,7 +743,7 @@ class Explain(Request):
 @message
 class StatusInfo(Message):
     """The daemon at a glance. `jobs` counts open jobs per state, `failed` those that failed and were not cancelled,
-    `pins` files per way, sizes in bytes.
+    `pins` files per way, sizes in bytes; `mirror_lag` log entries that the mirror, if one is set, has not got yet.
     """
 
     version: str
@@ -671,6 +764,9 @@ class StatusInfo(Message):
     warnings: list[str] = field(default_factory=list)
     failed: int = 0
     next_try: float = 0.0
+    mirror: str = ""
+    mirror_state: str = ""
+    mirror_lag: int = 0
 
 
 @message
@@ -752,11 +848,11 @@ REQUESTS: dict[str, type[Request]] = {
     cls.op: cls
     for cls in (
         Hello, Ping, AddFile, AddDir, DropDraft, Log, ShowJob, ListJobs, Wait, Cancel, Use, Show, ListArtifacts,
-        ListVersions, ListFiles, ListGroups, AbortGroup, Get, Verify, Remove, Restore, Collect, Explain, Status,
-        AddWatch, ListWatches, RemoveWatch, Subscribe, CancelRequest, Shutdown,
+        ListVersions, ListFiles, ListGroups, AbortGroup, Get, Verify, Fsck, Copy, Remove, Restore, Collect, Explain,
+        Status, AddWatch, ListWatches, RemoveWatch, Subscribe, CancelRequest, Shutdown,
     )
 }  # fmt: skip
 """Every verb of protocol 1; the house test holds PROTOCOL.md against it."""
 
-EVENTS: dict[str, type[Message]] = {"job": JobInfo, "collect": CollectStep}
+EVENTS: dict[str, type[Message]] = {"job": JobInfo, "collect": CollectStep, "step": StepInfo}
 """Event kinds and their bodies."""
