@@ -218,7 +218,6 @@ def _check(verbs: Any) -> None:
         help="bring back what other copies of the bytes allow, take the rest out of use",
     )
 
-
     copying = _verb(
         verbs,
         "copy",
