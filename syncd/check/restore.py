@@ -147,9 +147,7 @@ def prove_pack(pack: bytes, data: bytes) -> tuple[Frame, ...]:
     for frame in frames:
         view_frame(frame, whole[frame.offset : frame.offset + frame.stored_length])
         heads.append(
-            FRAME.pack(
-                FRAME_MAGIC, frame.raw_length, frame.stored_length, frame.codec, frame.encryption, 0, frame.hash
-            )
+            FRAME.pack(FRAME_MAGIC, frame.raw_length, frame.stored_length, frame.codec, frame.encryption, 0, frame.hash)
         )
     ends = [HEADER.size, *(frame.offset for frame in frames)]
     if any(whole[end - len(head) : end] != head for head, end in zip(heads, ends, strict=True)):
