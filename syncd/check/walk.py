@@ -42,7 +42,7 @@ class Seen:
         logs: those with something wrong in them.
         keys: the artifacts there are.
         roots: what versions and open groups need.
-        manifests: of those roots whose manifest can be read.
+        manifests: of those that are to be repaired and whose manifest can be read.
         hurt: owners by what hurts them: the key of a manifest, of a pack.
         packs: how each damaged pack is, by id.
         touched: owners that refer to something damaged, even where it does not hurt them.
@@ -193,13 +193,13 @@ class Walk:
         return marks, suspects
 
     async def _open(self, seen: Seen, root: Root) -> Manifest | None:
-        if root.manifest not in seen.manifests and root.manifest not in seen.bad_manifests:
-            found = await judge_manifest(self._store, self._lane, root, seen.sizes.get(root.manifest, 0))
-            if isinstance(found, Manifest):
-                seen.manifests[root.manifest] = found
-            else:
-                seen.bad_manifests[root.manifest] = found
-        return seen.manifests.get(root.manifest)
+        if root.manifest in seen.bad_manifests:
+            return None
+        found = await judge_manifest(self._store, self._lane, root, seen.sizes.get(root.manifest, 0))
+        if isinstance(found, Manifest):
+            return found
+        seen.bad_manifests[root.manifest] = found
+        return None
 
     async def _packs(self, seen: Seen, marks: Marks, suspects: set[bytes], params: CheckParams) -> None:
         judge = PackJudge(self._store, self._lane, self._account)
@@ -288,6 +288,8 @@ class Hurt:
                     pack = page.packs[run.pack]
                     if pack in packs and packs[pack].hurt(range(run.first, run.first + run.count)):
                         self.note(pack.hex(), root)
+        if root.owner in self._seen.touched:
+            self._seen.manifests[root.manifest] = manifest
 
 
 def replay(key: ArtifactKey, log: ReadLog) -> tuple[History, Finding | None]:

@@ -246,7 +246,7 @@ def _mirror(ground: _Ground, remote: Remote, target: Store | None, bus: Bus) -> 
 def _checks(ground: _Ground, remote: Remote, pins: Pins, cutter: Cutter, mirror: Store | None) -> CheckVerbs:
     async def ground_of_a_check() -> CheckGround:
         return CheckGround(
-            repository=await remote.repository(), memory=ground.memory, mirror=mirror, ledger=ground.ledger,
+            repository=await remote.reading(), memory=ground.memory, mirror=mirror, ledger=ground.ledger,
             pins=pins.reader, cutter=cutter, lane=ground.lanes.work, budget=ground.budget, clock=ground.clock,
             rng=ground.rng, node=ground.node,
         )  # fmt: skip

@@ -93,6 +93,26 @@ def test_what_is_damaged_in_the_primary_is_read_from_the_mirror_and_restored_fro
         assert node.call(m.Fsck(1.0)).findings == []
 
 
+def test_a_record_that_is_damaged_is_restored_even_by_a_daemon_that_never_read_it(
+    tmp_path: Path, places: tuple[Path, Path]
+) -> None:
+    primary, mirror = places
+    with mirrored_daemon(tmp_path / "node", primary, mirror) as node:
+        made = fill(tmp_path / "in", 1)
+        node.put_done(tmp_path / "in", name="data")
+        caught_up(node, primary, mirror)
+        node.stop()
+        record = primary / "repo.json"
+        right = record.read_bytes()
+        record.unlink()
+        record.write_bytes(right[:-5])
+        node.start()
+        node.get_done("data", tmp_path / "out")
+        assert read(tmp_path / "out") == made
+        assert node.call(m.Fsck(0.0, None, True)).sound
+        assert record.read_bytes() == right
+
+
 def test_a_mirror_that_is_away_holds_up_nothing_and_catches_up(tmp_path: Path, places: tuple[Path, Path]) -> None:
     primary, mirror = places
     with mirrored_daemon(tmp_path / "node", primary, mirror) as node:

@@ -146,6 +146,16 @@ def test_systemds_directories_of_another_process_are_not_ours(home: Path) -> Non
     assert read({}, environ, pid=78).settings.state_dir == b"/env"
 
 
+def test_a_mirror_stands_beside_the_primary_in_any_order(home: Path) -> None:
+    config = home / "mirrored.toml"
+    config.write_text('[[remote]]\nurl = "file:///b"\nrole = "mirror"\n[[remote]]\nurl = "file:///a"\n')
+    settings = read({"config": str(config)}, env(home)).settings
+    assert (settings.primary.url, settings.mirror) == ("file:///a", Remote("file:///b", "mirror"))
+    config.write_text('[[remote]]\nurl = "file:///b"\nrole = "mirror"\n')
+    with pytest.raises(InvalidInput, match="no primary"):
+        read({"config": str(config)}, env(home))
+
+
 def test_the_remotes_are_a_list(home: Path) -> None:
     write(home, '[[remote]]\nurl = "file:///mnt/share"\nrole = "primary"\n')
     loaded = read({}, env(home))

@@ -123,6 +123,8 @@ def _groups(console: Console, wanted: reference.Reference) -> list[GroupInfo]:
         page: GroupPage = console.call(ListGroups(wanted.name, wanted.project, limit=_GROUPS_SHOWN))
     except (errors.NotFound, errors.UnknownVerb):
         return []
+    except (errors.RemoteUnavailable, errors.RemoteRefused, errors.Corrupt):
+        return []  # the version itself may be had from a mirror; when not, that answer says why
     return page.groups
 
 
