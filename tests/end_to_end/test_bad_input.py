@@ -301,9 +301,9 @@ def test_a_remote_that_is_missing_is_waited_for(tmp_path: Path) -> None:
 
 
 def test_a_slow_remote_takes_its_time_and_patience_may_end_before(tmp_path: Path) -> None:
-    data = os.urandom(150_000)
+    data = os.urandom(8_000_000)  # what small requests may be ahead of the rate, and then a second
     (tmp_path / "file").write_bytes(data)
-    settings = {**SETTINGS, "SYNCD_BANDWIDTH": "100000"}
+    settings = {**SETTINGS, "SYNCD_BANDWIDTH": "4000000"}
     with running_daemon(tmp_path / "home", remote=tmp_path / "remote", settings=settings) as node:
         job = node.put(tmp_path / "file", name="model").job
         refused(node, 7, "wait", job, "--timeout", "0.1")

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from syncd_client.wire import messages as m
-from tests.kit.daemon import SMALL, Daemon, init_remote, running_daemon
+from tests.kit.daemon import SMALL, Daemon, init_remote, running_daemon, until
 from tests.kit.own_mounts import remount
 from tests.kit.refusals import check_refusal, hinted, refused
 from tests.kit.trainer import ended
@@ -67,7 +67,12 @@ def remote_full(top: Path) -> None:
     """The remote's disk is too small, then larger."""
     data = os.urandom(2_000_000)
     with remote_on(top, top / "m") as daemon:
-        job = held_up(daemon, top, data, "full")
+        (top / "file").write_bytes(data)
+        job = daemon.put(top / "file", name="big").job
+        until(lambda: daemon.call(m.ShowJob(job)).error is not None, 60, "a try that fails")
+        (top / "file").unlink()
+        error = refused(daemon, 7, "wait", job, "--timeout", "0.1", naming="full")
+        assert "nothing is lost" in error["why"]
         remount(top / "m", "size=32m")
         comes_through(daemon, job, "big", data, top)
 

@@ -74,7 +74,7 @@ def verbs(store: Store, lane: Lane) -> HistoryVerbs:
             opened.append(await open_repository(store, lane))
         return opened[0]
 
-    return HistoryVerbs(repository, lane, Budget(1 << 20), InstantClock(), "node", lambda: "txn")
+    return HistoryVerbs(repository, lane, Budget(1 << 20), InstantClock(), "node", lambda: "txn", repository)
 
 
 async def test_logs_are_read_some_at_once_and_told_in_order(store: MemoryStore, lane: Lane) -> None:

@@ -39,7 +39,7 @@ def deleting(artifact: str, rng: random.Random, *, back: bool = False) -> Work:
     async def change(life: Life) -> None:
         verbs = HistoryVerbs(
             life.remote.repository, InlineLane(), life.budget, life.clock, life.node.name,
-            lambda: f"change-{life.chance.getrandbits(64):x}",
+            lambda: f"change-{life.chance.getrandbits(64):x}", life.remote.repository,
         )  # fmt: skip
         repository = await life.remote.repository()
         with suppress(NotFound):  # no such artifact yet; or collection has condemned what would have to come back

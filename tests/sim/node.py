@@ -19,6 +19,7 @@ from syncd.errors import SyncdError
 from syncd.events import Bus
 from syncd.format.chunker import load
 from syncd.jobs.states import Kind, State
+from syncd.journal import pins as journal_pins
 from syncd.journal.core import Journal, open_journal
 from syncd.journal.jobs import JobRow, JobRows, UploadSpec
 from syncd.journal.memory import JournalMemory
@@ -232,7 +233,8 @@ class Life:
         draft = f"draft-{job}"
         known = await self.rows.of_draft(draft)
         if known is None:
-            await self.ledger.write(lambda db: db.execute("INSERT OR IGNORE INTO drafts VALUES (?, 0, NULL)", (draft,)))
+            files = await Pins(self.node.spool, self).entries(draft)  # what is accepted is counted in the journal
+            await journal_pins.add(self.ledger, draft, 0.0, [], files, overwrite=True)
             row = JobRow(job, Kind.UPLOAD, State.ACCEPTED, "r", draft, "p", artifact, spec, 0.0, 0.0)
             await self.rows.accept(row)
         self.engine.submit(job)
