@@ -37,7 +37,7 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 test: $(STAMP)
-	$(PYTEST) -q -n $(JOBS) --dist loadfile -m 'not crash and not scale and not soak and not ceph and not npm'
+	$(PYTEST) -q -n $(JOBS) --dist loadfile --no-loadscope-reorder -m 'not crash and not scale and not soak and not ceph and not npm'
 
 # Buckets against real servers: Debian's radosgw, unpacked beside the environment, and what npm has. What cannot be had
 # is skipped, with the reason.

@@ -155,7 +155,7 @@ async def test_a_rescue_that_fails_lets_the_writer_go_and_is_loud(tmp_path: Path
 
 async def test_a_writer_may_start_while_the_pin_is_being_made(tmp_path: Path) -> None:
     async with pin_room(tmp_path / "state") as room:
-        for number in range(30):
+        for number in range(10):
             source = tmp_path / f"model-{number}.pt"
             source.write_bytes(OLD)
             async with asyncio.TaskGroup() as group:
