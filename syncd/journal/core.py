@@ -16,7 +16,7 @@ from syncd.lanes import Lane
 
 T = TypeVar("T")
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 BUSY_TIMEOUT_MS = 5000
 READ_WHOLE_BELOW = 64 << 20
 """Journals smaller than so many bytes are read whole at every start: under a second even from a cold disk."""

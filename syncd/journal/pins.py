@@ -200,6 +200,18 @@ async def touch(ledger: Ledger, draft: str, now: float) -> None:
     await ledger.write(lambda db: db.execute("UPDATE drafts SET touched = ? WHERE draft = ?", (now, draft)))
 
 
+async def note_holder(ledger: Ledger, draft: str, holder: str) -> None:
+    """Note which process works on a draft, "" for none; of a draft that is not there nothing is noted."""
+    await ledger.write(lambda db: db.execute("UPDATE drafts SET holder = ? WHERE draft = ?", (holder, draft)))
+
+
+async def holder(ledger: Ledger, draft: str) -> str:
+    """Return what was noted of who works on a draft."""
+    query = "SELECT holder FROM drafts WHERE draft = ?"
+    row = await ledger.read(lambda db: db.execute(query, (draft,)).fetchone())
+    return str(row[0]) if row else ""
+
+
 async def begin(ledger: Ledger, draft: str, now: float) -> None:
     """Make an empty draft; one that is there stays."""
     query = "INSERT OR IGNORE INTO drafts (draft, touched) VALUES (?, ?)"

@@ -235,6 +235,14 @@ class Pins:
         """Note that a draft's client is alive."""
         await journal.touch(self._ledger, draft, self._clock.now())
 
+    async def note_holder(self, draft: str, holder: str) -> None:
+        """Note which process works on a draft, "" for none."""
+        await journal.note_holder(self._ledger, draft, holder)
+
+    async def holder(self, draft: str) -> str:
+        """Return which process works on a draft, "" where none is noted."""
+        return await journal.holder(self._ledger, draft)
+
     async def drafts_idle(self, before: float) -> list[str]:
         """Return drafts that were neither logged nor touched since `before` (Clock.now)."""
         return await journal.drafts_idle(self._ledger, before)

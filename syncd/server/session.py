@@ -61,7 +61,8 @@ class Session:
             pass  # the client went, or never read: its own affair
         finally:
             self._writer.close()
-            await self._drafts.left(self._process)
+            stopping = (task := asyncio.current_task()) is not None and task.cancelling() > 0
+            await self._drafts.left(self._process, by_itself=not stopping)
 
     async def _read(self, tasks: asyncio.TaskGroup) -> None:
         async with asyncio.timeout(HELLO_SECONDS) as patience:

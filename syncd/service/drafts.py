@@ -28,6 +28,7 @@ from syncd.model.views import ReceiptView, VersionView
 from syncd.pin.errands import Errands
 from syncd.pin.pins import Pins
 from syncd.repo.memory import repository_at
+from syncd.service.holders import lives, stamp
 from syncd.upload.commit import check_spec
 from syncd.upload.part import check_group
 
@@ -66,6 +67,7 @@ class DraftVerbs:
         self._lane = lane
         self._clients: Counter[int] = Counter()
         self._held: dict[str, set[int]] = {}
+        self._noted: set[str] = set()
         self._promises = Errands()
         self._dropped: deque[str] = deque(maxlen=_DROPPED_KEPT)
 
@@ -74,16 +76,20 @@ class DraftVerbs:
     ) -> ReceiptView:
         """Pin one file; see Pins.add_file."""
         await self._open_draft(draft)
-        return await self._pins.add_file(
+        receipt = await self._pins.add_file(
             draft, path, name, dev=dev, ino=ino, size=size, policy=policy, overwrite=overwrite
         )
+        await self._note_holder(draft)
+        return receipt
 
     async def add_dir(
         self, draft: str, path: bytes, prefix: bytes, *, dev: int, ino: int, policy: str, merge: bool
     ) -> ReceiptView:
         """Pin everything below a directory; see Pins.add_dir."""
         await self._open_draft(draft)
-        return await self._pins.add_dir(draft, path, prefix, dev=dev, ino=ino, policy=policy, merge=merge)
+        receipt = await self._pins.add_dir(draft, path, prefix, dev=dev, ino=ino, policy=policy, merge=merge)
+        await self._note_holder(draft)
+        return receipt
 
     async def drop(self, draft: str) -> None:
         """Forget a draft and its pins; one that was logged, or never was, stays as it is."""
@@ -157,8 +163,11 @@ class DraftVerbs:
         """That process works on the draft: it is not dropped while any client of it is connected."""
         self._held.setdefault(draft, set()).add(process)
 
-    async def left(self, process: int) -> None:
-        """One client of the process is gone; with the last of them the time of its drafts begins to run."""
+    async def left(self, process: int, by_itself: bool = True) -> None:
+        """One client of the process is gone; with the last of them the time of its drafts begins to run.
+
+        Not `by_itself`: because the daemon stops. Then the process is expected to come back to the next one.
+        """
         self._clients[process] -= 1
         if self._clients[process] > 0:
             return
@@ -167,16 +176,23 @@ class DraftVerbs:
             holders.discard(process)
         for draft in [draft for draft, holders in self._held.items() if not holders]:
             del self._held[draft]
+            self._noted.discard(draft)
             await self._touch(draft)
+            if by_itself:
+                await self._note(draft, "")
 
     async def run_janitor(self) -> None:
-        """Drop drafts whose clients are gone for too long, until cancelled. After a restart their time begins anew."""
+        """Drop drafts whose clients are gone for too long, until cancelled.
+
+        After a restart their time begins anew, and does not pass while the process that worked on one lives: it may
+        not have had a reason to come back yet.
+        """
         for draft in await self._idle(-1.0):
             await self._touch(draft)
         while True:
             await self._clock.sleep(min(JANITOR_SECONDS, self._keep_seconds))
             for draft in await self._idle(self._keep_seconds):
-                if draft not in self._held:
+                if draft not in self._held and not lives(await self._pins.holder(draft)):
                     self._dropped.append(draft)  # before the deed: what is added meanwhile must not begin it anew
                     await self._let_drop(draft)
 
@@ -220,6 +236,17 @@ class DraftVerbs:
             await self._pins.drop(draft)
         except SyncdError as error:
             log.warning("cannot drop the abandoned draft %s yet: %s", draft, error)
+
+    async def _note_holder(self, draft: str) -> None:
+        if draft in self._held and draft not in self._noted:
+            self._noted.add(draft)
+            await self._note(draft, stamp(min(self._held[draft])))
+
+    async def _note(self, draft: str, holder: str) -> None:
+        try:
+            await self._pins.note_holder(draft, holder)
+        except SyncdError as error:
+            log.warning("cannot note who works on draft %s: %s", draft, error)
 
     async def _touch(self, draft: str) -> None:
         try:

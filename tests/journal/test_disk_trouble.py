@@ -95,7 +95,7 @@ FOR_EVER = """
 def both(n):
     def act(db):
         db.execute("INSERT INTO meta VALUES (?, ?)", (f"{n:08d}", "x" * 500))
-        db.execute("INSERT INTO drafts VALUES (?, ?, NULL)", (f"{n:08d}", n))
+        db.execute("INSERT INTO drafts (draft, touched, job) VALUES (?, ?, NULL)", (f"{n:08d}", n))
     return act
 
 async def main(path, lane):

@@ -51,7 +51,9 @@ def download(job: str, created: float = 1.0, **fields: Any) -> JobRow:
 
 
 async def draft(journal: Journal, *drafts: str) -> None:
-    await journal.write(lambda db: db.executemany("INSERT INTO drafts VALUES (?, 0, NULL)", [(d,) for d in drafts]))
+    await journal.write(
+        lambda db: db.executemany("INSERT INTO drafts (draft, touched) VALUES (?, 0)", [(d,) for d in drafts])
+    )
 
 
 async def accept(journal: Journal, jobs: JobRows, *rows: JobRow) -> None:

@@ -110,7 +110,9 @@ class World:
         draft = f"draft-{job}" if kind is Kind.UPLOAD else None
         spec = UploadSpec(job, "t") if draft else DownloadSpec(job, "latest", 3, root)
         if draft:
-            await self.ledger.journal.write(lambda db: db.execute("INSERT INTO drafts VALUES (?, 0, NULL)", (draft,)))
+            await self.ledger.journal.write(
+                lambda db: db.execute("INSERT INTO drafts (draft, touched) VALUES (?, 0)", (draft,))
+            )
         await self.rows.accept(JobRow(job, kind, State.ACCEPTED, "r", draft, "p", name, spec, created, created))
         return job
 

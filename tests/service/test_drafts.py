@@ -13,6 +13,7 @@ import pytest
 from syncd.format.log import Commit
 from syncd.journal.jobs import RunFacts
 from syncd.model.names import ArtifactKey
+from syncd.service import holders
 from syncd.store.memory import MemoryStore
 from syncd_client.wire import messages as m
 from tests.kit.clocks import ManualClock
@@ -70,6 +71,28 @@ async def test_a_draft_is_dropped_ten_minutes_after_the_last_client_of_its_proce
         assert await late.refused(request) == "not_found", "half a draft must not be logged as a whole one"
         assert await late.refused(m.Log("d1", "data", "dataset")) == "not_found"
         janitor.cancel()
+
+
+@pytest.mark.parametrize("alive", [True, False])
+async def test_after_a_restart_a_draft_is_kept_while_its_process_lives(tmp_path: Path, file: Path, alive: bool) -> None:
+    clock, store = ManualClock(), MemoryStore()
+    async with service_room(tmp_path / "home", store, clock, run_engine=False) as room:
+        await (await room.connect()).add("d1", file)
+        mine = await room.pins.holder("d1")
+        assert holders.lives(mine)
+        assert not holders.lives(f"{mine}1"), "a later process with the same number is another"
+    (tmp_path / "home/s").unlink()
+    async with service_room(tmp_path / "home", store, clock, run_engine=False) as room:
+        assert await room.pins.holder("d1") == mine, "the daemon stopped, its client did not leave"
+        if not alive:
+            await room.pins.note_holder("d1", f"{mine}1")
+        janitor = asyncio.ensure_future(room.service.drafts.run_janitor())
+        for _ in range(30):
+            await clock.sleeping()
+            clock.advance(30.0)
+        await clock.sleeping()
+        janitor.cancel()
+        assert await room.pins.draft_count() == int(alive)
 
 
 async def test_a_draft_logged_twice_is_one_job(room: Room, file: Path) -> None:

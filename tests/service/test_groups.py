@@ -41,7 +41,7 @@ class World:
         result = await self.mine.upload({b"%d" % rank: b"x" * 99}, group="g", rank=rank, world_size=2, txn=f"t{rank}")
         row = upload_job(f"t{rank}", group="g", rank=rank, world_size=2)
         draft = (row.draft,)
-        await self.mine.journal.write(lambda db: db.execute("INSERT INTO drafts VALUES (?, 0, NULL)", draft))
+        await self.mine.journal.write(lambda db: db.execute("INSERT INTO drafts (draft, touched) VALUES (?, 0)", draft))
         await self.rows.accept(row)
         return await self.rows.move(row.job, State.DONE, resume=None, attempt=0, updated=0, result=result)
 
