@@ -21,7 +21,7 @@ from tests.sim.checker import Broken
 from tests.sim.mutants import MUTANTS, Caught
 from tests.sim.world import Report, play, play_long
 
-SECONDS = float(os.environ.get("SIM_SECONDS", "40"))
+SECONDS = float(os.environ.get("SIM_SECONDS", "30"))
 FRESH = int(os.environ.get("SIM_SEEDS", "1000000000"))
 CAUGHT_WITHIN = 150
 A_HUNDRED = 84
