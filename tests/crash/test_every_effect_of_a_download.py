@@ -21,7 +21,7 @@ MUST_DIE_IN = {
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("side", [BEFORE, AFTER, LOST])
+@pytest.mark.parametrize("side", [BEFORE, *(pytest.param(side, marks=pytest.mark.crash) for side in (AFTER, LOST))])
 def test_a_download_that_dies_in_any_effect_gives_the_right_bytes_and_fetches_none_twice(side: str) -> None:
     seen: set[str] = set()
     with memory_directory() as top, forks() as lives:

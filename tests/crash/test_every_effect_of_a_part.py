@@ -22,7 +22,7 @@ EFFECTS = {
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("side", [BEFORE, AFTER, LOST])
+@pytest.mark.parametrize("side", [BEFORE, *(pytest.param(side, marks=pytest.mark.crash) for side in (AFTER, LOST))])
 def test_ranks_whose_daemon_dies_in_any_effect_are_one_version_with_the_files_of_all(side: str) -> None:
     with memory_directory() as top, forks() as lives:
         begun = top / "begun"

@@ -23,7 +23,6 @@ from tests.kit.forks import Forks, forks
 
 SEED = 20261120
 MANY = 2000
-STEP = {BEFORE: 1, AFTER: 3, LOST: 1}  # after an effect is before the next, but for the answer: some of them will do
 MUST_DIE_IN = {
     "ledger.write", "ledger.commit", "ledger.read", "store.get", "store.put", "store.create",
     "disk.link_fd", "disk.create", "disk.append", "disk.write_new", "disk.rename", "disk.link", "disk.sync_directory",
@@ -32,7 +31,7 @@ MUST_DIE_IN = {
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("side", [BEFORE, AFTER, LOST])
+@pytest.mark.parametrize("side", [BEFORE, *(pytest.param(side, marks=pytest.mark.crash) for side in (AFTER, LOST))])
 def test_an_upload_that_dies_in_any_effect_is_one_version_with_the_right_bytes(side: str) -> None:
     seen: set[str] = set()
     with memory_directory() as top, forks() as lives:
@@ -45,7 +44,7 @@ def test_an_upload_that_dies_in_any_effect_is_one_version_with_the_right_bytes(s
             seen.update(death.split()[1:2])
             return death != ""
 
-        for at in range(1, MANY, STEP[side]):
+        for at in range(1, MANY):
             if not died(at):
                 break
         if side != LOST:
