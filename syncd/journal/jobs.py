@@ -144,6 +144,7 @@ class JobRows:
         """Promise a job: insert it and, for an upload, mark its draft as logged, durably. Returns what is stored.
 
         May be repeated: a draft that was logged before gives the job it became, and nothing is written.
+        What an upload's spec says of files, bytes and ways is what its draft holds in this very transaction.
 
         Raises:
             NotFound: the draft does not exist (any more); its pins are gone, so the files must be added again.
